@@ -1,0 +1,15 @@
+//! What units mean, and what to do about them.
+//!
+//! Four nouns run through this crate: *declared* (what the files say), *observed* (what the kernel says),
+//! *planned* (what to do about it) and *applied* (what was done). Everything here is pure: no I/O, no clock,
+//! no environment, no unsafe. Whoever needs time passes it in.
+#![forbid(unsafe_code)]
+
+pub mod name;
+pub mod quantity;
+pub mod reference;
+pub mod spec;
+pub mod wire;
+
+pub use name::Name;
+pub use reference::Reference;

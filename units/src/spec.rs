@@ -1,0 +1,611 @@
+//! What the files mean: the declared state with every default filled in.
+//!
+//! The parser turns TOML into these types; the planner, the runtime and netd read them. A key that a file does
+//! not set has the value of the type's `Default`. Names of fields are the names of the keys.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::quantity::{Amount, MilliCpus};
+use crate::{Name, Reference};
+
+/// A whole unit set: valid together or not at all.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Declared {
+    /// The node's own settings.
+    pub node: Node,
+    /// `kind = "container"`.
+    pub units: BTreeMap<Name, Unit>,
+    /// `kind = "network"`, with [`DEFAULT_NETWORK`] added where a unit needs it.
+    pub networks: BTreeMap<Name, Network>,
+    /// `kind = "volume"`, with every volume that a mount names and no file declares.
+    pub volumes: BTreeMap<Name, Volume>,
+}
+
+/// The network of units that are in bridge mode and name none.
+pub const DEFAULT_NETWORK: &str = "default";
+
+/// `node.toml`: what the node itself is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Node {
+    /// Host name, also shown in `berth status`.
+    pub hostname: Name,
+    /// How the node reaches the outside.
+    pub uplink: Uplink,
+    /// How long a shutdown may take before what is left is killed.
+    pub stop_timeout: Duration,
+    /// Memory that units together cannot take from the node.
+    pub memory_reserve: u64,
+    /// Words appended to the kernel command line by the builder.
+    pub kernel_append: Vec<String>,
+    /// Kernel modules loaded at boot beyond those that berth needs.
+    pub kernel_modules: Vec<String>,
+}
+
+impl Default for Node {
+    fn default() -> Self {
+        Self {
+            hostname: Name::parse("berth").unwrap_or_else(|_| unreachable!("a literal that is a name")),
+            uplink: Uplink::default(),
+            stop_timeout: Duration::from_secs(30),
+            memory_reserve: 32 << 20,
+            kernel_append: Vec::new(),
+            kernel_modules: Vec::new(),
+        }
+    }
+}
+
+/// `[uplink]` of node.toml. First cut: one ethernet link.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Uplink {
+    /// Interface name, or none for the first ethernet link that has a driver.
+    pub interface: Option<String>,
+    /// How it gets its address.
+    pub mode: UplinkMode,
+}
+
+/// How the uplink gets its address.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UplinkMode {
+    /// DHCPv4.
+    Dhcp,
+    /// Written in node.toml.
+    Static {
+        /// Address with its prefix length.
+        address: Ipv4Net,
+        /// Default route.
+        gateway: Option<Ipv4Addr>,
+        /// Name servers that the built-in DNS forwards to.
+        dns: Vec<Ipv4Addr>,
+    },
+    /// The node stays off the network.
+    None,
+}
+
+impl Default for Uplink {
+    fn default() -> Self {
+        Self { interface: None, mode: UplinkMode::Dhcp }
+    }
+}
+
+/// An IPv4 address with a prefix length, e.g. `10.89.0.1/24`: of a subnet the host bits are zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Ipv4Net {
+    /// Address.
+    pub address: Ipv4Addr,
+    /// Prefix length, 0 to 32.
+    pub prefix: u8,
+}
+
+/// A container on this node.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Unit {
+    /// File stem.
+    pub name: Name,
+    /// One line for people.
+    pub description: String,
+    /// Links for people.
+    pub documentation: Vec<String>,
+    /// `false`: kept in the set, never started by itself.
+    pub enabled: bool,
+    /// Start at boot or only when asked.
+    pub start: Start,
+    /// Free key-value pairs, shown and filtered by.
+    pub labels: BTreeMap<String, String>,
+    /// Which image, and where it comes from.
+    pub image: Image,
+    /// The root file system that is made of it.
+    pub rootfs: Rootfs,
+    /// What runs.
+    pub process: Process,
+    /// Merged over the image's Env.
+    pub env: BTreeMap<String, String>,
+    /// memory.* of cgroup v2.
+    pub memory: Memory,
+    /// cpu.* of cgroup v2.
+    pub cpu: Cpu,
+    /// pids.* of cgroup v2.
+    pub pids: Pids,
+    /// io.* of cgroup v2.
+    pub io: Io,
+    /// By name, so that a drop-in can change one.
+    pub mounts: BTreeMap<String, Mount>,
+    /// Mode, host name, extra hosts.
+    pub network: NetworkMode,
+    /// Container's host name; the unit's name by default.
+    pub hostname: String,
+    /// Networks that it joins; filled with [`DEFAULT_NETWORK`] in bridge mode when none is named.
+    pub networks: BTreeMap<Name, Attachment>,
+    /// Published ports, by name.
+    pub ports: BTreeMap<String, Port>,
+    /// What has to hold before it starts.
+    pub depends: BTreeMap<Name, Depends>,
+    /// When it counts as ready.
+    pub ready: Ready,
+    /// From the start to ready; over it the start has failed. Zero: no limit.
+    pub start_timeout: Duration,
+    /// What happens after it ended.
+    pub restart: Restart,
+    /// How it is asked to end.
+    pub stop: Stop,
+    /// What becomes of its output.
+    pub log: Log,
+    /// How far it is opened up.
+    pub security: Security,
+}
+
+impl Unit {
+    /// A unit of that name and image, every other key at its default.
+    pub fn new(name: Name, reference: Reference) -> Self {
+        Self {
+            hostname: name.to_string(),
+            name,
+            description: String::new(),
+            documentation: Vec::new(),
+            enabled: true,
+            start: Start::Boot,
+            labels: BTreeMap::new(),
+            image: Image { reference },
+            rootfs: Rootfs::default(),
+            process: Process::default(),
+            env: BTreeMap::new(),
+            memory: Memory::default(),
+            cpu: Cpu::default(),
+            pids: Pids::default(),
+            io: Io::default(),
+            mounts: BTreeMap::new(),
+            network: NetworkMode::Bridge,
+            networks: BTreeMap::new(),
+            ports: BTreeMap::new(),
+            depends: BTreeMap::new(),
+            ready: Ready::Exec,
+            start_timeout: Duration::from_secs(60),
+            restart: Restart::default(),
+            stop: Stop::default(),
+            log: Log::default(),
+            security: Security::default(),
+        }
+    }
+}
+
+/// `start`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// With the node.
+    Boot,
+    /// Only by `berth start`.
+    Manual,
+}
+
+/// `[image]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Image {
+    /// `ref`, in normal form.
+    pub reference: Reference,
+}
+
+/// `[rootfs]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rootfs {
+    /// The root is mounted read-only.
+    pub read_only: bool,
+    /// Paths that get a small tmpfs when the root is read-only.
+    pub tmpfs: Vec<String>,
+    /// Where writes go when the root is writable.
+    pub upper: Upper,
+    /// Size of a tmpfs upper layer, bytes.
+    pub size: u64,
+}
+
+impl Default for Rootfs {
+    fn default() -> Self {
+        Self {
+            read_only: true,
+            tmpfs: ["/tmp", "/run", "/var/tmp"].map(String::from).to_vec(),
+            upper: Upper::Tmpfs,
+            size: 256 << 20,
+        }
+    }
+}
+
+/// `rootfs.upper`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Upper {
+    /// RAM; gone with the container.
+    Tmpfs,
+    /// The data partition; emptied at every start.
+    Disk,
+}
+
+/// `[process]`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Process {
+    /// Replaces the image's Entrypoint, and clears its Cmd.
+    pub entrypoint: Option<Vec<String>>,
+    /// Replaces the image's Cmd.
+    pub args: Option<Vec<String>>,
+    /// Absolute; the image's WorkingDir or `/`.
+    pub workdir: Option<String>,
+    /// `uid[:gid]` or `name[:group]`, looked up in the image; the image's User or root.
+    pub user: Option<String>,
+    /// Supplementary groups, ids or names.
+    pub groups: Vec<String>,
+    /// File mode creation mask.
+    pub umask: Option<u32>,
+    /// By lower-case resource name without RLIMIT_ (`nofile`): soft and hard, [`u64::MAX`] is unlimited.
+    pub rlimits: BTreeMap<String, (u64, u64)>,
+    /// -1000 to 1000.
+    pub oom_score_adj: i16,
+}
+
+/// `[memory]`; unset keys keep the kernel's default.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Memory {
+    /// memory.max.
+    pub max: Option<Amount>,
+    /// memory.high.
+    pub high: Option<Amount>,
+    /// memory.low.
+    pub low: Option<Amount>,
+    /// memory.min.
+    pub min: Option<Amount>,
+    /// memory.swap.max.
+    pub swap_max: Amount,
+    /// memory.oom.group: the whole container dies, not a part of it.
+    pub oom_group: bool,
+    /// Size of /dev/shm, bytes.
+    pub shm_size: u64,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self {
+            max: None,
+            high: None,
+            low: None,
+            min: None,
+            swap_max: Amount::Bytes(0),
+            oom_group: true,
+            shm_size: 64 << 20,
+        }
+    }
+}
+
+/// `[cpu]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cpu {
+    /// cpu.max, as processors.
+    pub max: Option<MilliCpus>,
+    /// Period of cpu.max.
+    pub period: Duration,
+    /// cpu.max.burst.
+    pub burst: Duration,
+    /// cpu.weight, 1 to 10000.
+    pub weight: Option<u16>,
+    /// cpu.idle.
+    pub idle: bool,
+}
+
+impl Default for Cpu {
+    fn default() -> Self {
+        Self { max: None, period: Duration::from_millis(100), burst: Duration::ZERO, weight: None, idle: false }
+    }
+}
+
+/// `[pids]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pids {
+    /// pids.max; never unlimited, a fork bomb would hit PID 1's node.
+    pub max: u32,
+}
+
+impl Default for Pids {
+    fn default() -> Self {
+        Self { max: 4096 }
+    }
+}
+
+/// `[io]`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Io {
+    /// io.weight (the `default` entry), 1 to 10000.
+    pub weight: Option<u16>,
+    /// io.max by block device path.
+    pub limits: BTreeMap<String, IoLimit>,
+}
+
+/// `[io.limits."/dev/vda"]`; unset is unlimited.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct IoLimit {
+    /// rbps, bytes a second.
+    pub read_bps: Option<u64>,
+    /// wbps, bytes a second.
+    pub write_bps: Option<u64>,
+    /// riops, operations a second.
+    pub read_iops: Option<u64>,
+    /// wiops, operations a second.
+    pub write_iops: Option<u64>,
+}
+
+/// `[mounts.NAME]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mount {
+    /// What is mounted.
+    pub source: MountSource,
+    /// Absolute path in the container.
+    pub target: String,
+    /// A bind is read-only unless told otherwise, a volume and a tmpfs are writable.
+    pub read_only: bool,
+    /// `exec` allowed; nosuid and nodev always hold.
+    pub exec: bool,
+}
+
+/// What `[mounts.NAME]` mounts.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MountSource {
+    /// A named volume on the data partition.
+    Volume {
+        /// Its name.
+        volume: Name,
+        /// A directory below it.
+        subpath: Option<String>,
+    },
+    /// A path of the node.
+    Bind {
+        /// Absolute; must exist unless `create`.
+        path: String,
+        /// Make a directory when it is absent.
+        create: bool,
+    },
+    /// RAM.
+    Tmpfs {
+        /// Bytes.
+        size: u64,
+        /// Mode of its root.
+        mode: u32,
+    },
+}
+
+/// `network.mode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NetworkMode {
+    /// Its own network namespace, attached to declared networks.
+    Bridge,
+    /// The node's.
+    Host,
+    /// Its own, with nothing but loopback.
+    None,
+}
+
+/// `[networks.NAME]` of a container.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Attachment {
+    /// A fixed address; chosen and kept stable otherwise.
+    pub ipv4: Option<Ipv4Addr>,
+    /// More names that answer for it on this network.
+    pub aliases: Vec<String>,
+}
+
+/// `[ports.NAME]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Port {
+    /// Port of the node.
+    pub host: u16,
+    /// Port in the container.
+    pub container: u16,
+    /// Protocol.
+    pub protocol: Protocol,
+    /// Only on this address of the node; all of them otherwise.
+    pub host_ip: Option<Ipv4Addr>,
+}
+
+/// Transport protocol of a published port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+/// `[depends.NAME]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Depends {
+    /// What of it has to hold.
+    pub until: Until,
+}
+
+/// `depends.NAME.until`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// Its process has been executed.
+    Started,
+    /// It is ready.
+    Ready,
+}
+
+/// `[ready] when`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ready {
+    /// As soon as execve(2) succeeded.
+    Exec,
+    /// A line (or the end of file after at least one byte) arrives on this descriptor, as s6 does it.
+    Fd(u8),
+}
+
+/// `[restart]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Restart {
+    /// When at all.
+    pub policy: Policy,
+    /// Before the first restart.
+    pub delay: Duration,
+    /// Each further one waits this many thousandths of the one before (2000 doubles).
+    pub factor_milli: u32,
+    /// Longest wait.
+    pub max_delay: Duration,
+    /// A run of this length starts the count anew.
+    pub reset_after: Duration,
+}
+
+impl Default for Restart {
+    fn default() -> Self {
+        Self {
+            policy: Policy::Always,
+            delay: Duration::from_millis(500),
+            factor_milli: 2000,
+            max_delay: Duration::from_secs(60),
+            reset_after: Duration::from_secs(60),
+        }
+    }
+}
+
+/// `restart.policy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// However it ended.
+    Always,
+    /// Only after an exit code other than 0, a signal, or out of memory.
+    OnFailure,
+    /// Never.
+    Never,
+}
+
+/// `[stop]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stop {
+    /// Signal number; the image's StopSignal or SIGTERM when unset.
+    pub signal: Option<i32>,
+    /// After it, cgroup.kill.
+    pub timeout: Duration,
+}
+
+impl Default for Stop {
+    fn default() -> Self {
+        Self { signal: None, timeout: Duration::from_secs(10) }
+    }
+}
+
+/// `[log]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Log {
+    /// Where output goes.
+    pub to: LogSink,
+    /// A file is rotated at this size, bytes.
+    pub max_size: u64,
+    /// Rotated files kept.
+    pub keep: u32,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { to: LogSink::Store, max_size: 10 << 20, keep: 5 }
+    }
+}
+
+/// `log.to`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogSink {
+    /// Files on the data partition.
+    Store,
+    /// Files in RAM.
+    Ram,
+    /// Discarded.
+    None,
+}
+
+/// `[security]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Security {
+    /// What the rest starts from.
+    pub profile: Profile,
+    /// Capabilities added to the profile's, without CAP_, upper case.
+    pub cap_add: Vec<String>,
+    /// Capabilities taken away; `ALL` takes all.
+    pub cap_drop: Vec<String>,
+    /// prctl(PR_SET_NO_NEW_PRIVS).
+    pub no_new_privileges: bool,
+    /// Namespaced sysctls, dotted name to value.
+    pub sysctl: BTreeMap<String, String>,
+}
+
+impl Default for Security {
+    fn default() -> Self {
+        Self {
+            profile: Profile::Restricted,
+            cap_add: Vec::new(),
+            cap_drop: Vec::new(),
+            no_new_privileges: true,
+            sysctl: BTreeMap::new(),
+        }
+    }
+}
+
+/// `security.profile`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// No capabilities.
+    Restricted,
+    /// CHOWN DAC_OVERRIDE FOWNER FSETID KILL NET_BIND_SERVICE SETFCAP SETGID SETPCAP SETUID SYS_CHROOT.
+    Baseline,
+    /// All capabilities, nothing masked, the node's devices.
+    Privileged,
+}
+
+/// `kind = "network"`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Network {
+    /// `ipv4.subnet`; the resolver gives each network that names none its own /24 of 10.88.0.0/13.
+    pub subnet: Ipv4Net,
+    /// Address of the bridge; the first one of the subnet by default.
+    pub gateway: Ipv4Addr,
+    /// Masquerade towards the uplink.
+    pub nat: bool,
+    /// No way out and none in, only between its members.
+    pub internal: bool,
+    /// Bytes; 1500 by default.
+    pub mtu: u32,
+}
+
+/// `kind = "volume"`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Volume {
+    /// Owner of its root.
+    pub uid: u32,
+    /// Group of its root.
+    pub gid: u32,
+    /// Mode of its root.
+    pub mode: u32,
+}
+
+impl Default for Volume {
+    fn default() -> Self {
+        Self { uid: 0, gid: 0, mode: 0o755 }
+    }
+}

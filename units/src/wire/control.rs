@@ -1,0 +1,326 @@
+//! The control interface `io.berth.Control`, varlink over /run/berth/control.sock (root only).
+//!
+//! A call is `{"method": "io.berth.Control.Status", "parameters": {}}` ended by NUL, a reply
+//! `{"parameters": {…}}` or `{"error": "io.berth.Control.NoSuchUnit", "parameters": {…}}`, ended by NUL
+//! (varlink.org, "Method Call", "Upgrade"). [`DESCRIPTION`] is the interface in varlink's own language.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Name;
+use crate::spec::Protocol;
+
+/// Where the supervisor listens.
+pub const CONTROL_SOCKET: &str = "/run/berth/control.sock";
+
+/// The longest call or reply, bytes.
+pub const MESSAGE_MAX: usize = 4 << 20;
+
+/// The interface in varlink's language, for GetInterfaceDescription.
+pub const DESCRIPTION: &str = include_str!("control.varlink");
+
+/// A method call as it travels.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "method", content = "parameters")]
+pub enum Call {
+    /// org.varlink.service: who is this.
+    #[serde(rename = "org.varlink.service.GetInfo")]
+    GetInfo {},
+    /// org.varlink.service: the text of an interface.
+    #[serde(rename = "org.varlink.service.GetInterfaceDescription")]
+    GetInterfaceDescription {
+        /// Its name.
+        interface: String,
+    },
+    /// The node and all units: replies [`Status`].
+    #[serde(rename = "io.berth.Control.Status")]
+    Status {},
+    /// Start a unit that is stopped, completed, failed or in backoff.
+    #[serde(rename = "io.berth.Control.Start")]
+    Start {
+        /// Which.
+        unit: Name,
+    },
+    /// Stop a unit; it stays stopped until started or until the node restarts.
+    #[serde(rename = "io.berth.Control.Stop")]
+    Stop {
+        /// Which.
+        unit: Name,
+    },
+    /// Stop, then start.
+    #[serde(rename = "io.berth.Control.Restart")]
+    Restart {
+        /// Which.
+        unit: Name,
+    },
+    /// End the node: units in reverse order, then the machine.
+    #[serde(rename = "io.berth.Control.Shutdown")]
+    Shutdown {
+        /// Then what.
+        then: Then,
+    },
+    /// Run a program in a unit. With `upgrade`; the connection then carries [`super::session`] frames.
+    #[serde(rename = "io.berth.Control.Exec")]
+    Exec(Exec),
+    /// Read a unit's log. With `upgrade`; the connection then carries [`super::session`] frames: Stdout frames of
+    /// whole log lines, Exit at the end.
+    #[serde(rename = "io.berth.Control.Logs")]
+    Logs(Logs),
+}
+
+/// What follows a shutdown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Then {
+    /// RB_POWER_OFF.
+    Poweroff,
+    /// RB_AUTOBOOT.
+    Reboot,
+}
+
+/// Parameters of Exec.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exec {
+    /// Where.
+    pub unit: Name,
+    /// Program and arguments.
+    pub argv: Vec<String>,
+    /// Variables over the unit's own.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// A terminal of rows and columns, or none.
+    #[serde(default)]
+    pub tty: Option<(u16, u16)>,
+    /// `uid[:gid]` or name in place of the unit's user.
+    #[serde(default)]
+    pub user: Option<String>,
+    /// Working directory in place of the unit's.
+    #[serde(default)]
+    pub workdir: Option<String>,
+}
+
+/// Parameters of Logs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Logs {
+    /// Whose.
+    pub unit: Name,
+    /// Go on with lines as they come.
+    #[serde(default)]
+    pub follow: bool,
+    /// Only the last so many lines.
+    #[serde(default)]
+    pub tail: Option<u64>,
+}
+
+/// What a call can answer besides its result.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, thiserror::Error)]
+#[serde(tag = "error", content = "parameters")]
+pub enum Fault {
+    /// No such unit; the nearest name, if one is near.
+    #[error("there is no unit '{unit}'")]
+    #[serde(rename = "io.berth.Control.NoSuchUnit")]
+    NoSuchUnit {
+        /// As asked for.
+        unit: String,
+        /// Perhaps meant.
+        nearest: Option<String>,
+    },
+    /// The unit is not in a state for it.
+    #[error("unit '{unit}' is {state}")]
+    #[serde(rename = "io.berth.Control.WrongState")]
+    WrongState {
+        /// Which.
+        unit: String,
+        /// Its state.
+        state: State,
+    },
+    /// The node could not do it.
+    #[error("{why}")]
+    #[serde(rename = "io.berth.Control.Failed")]
+    Failed {
+        /// Cause chain in one line.
+        why: String,
+    },
+    /// varlink: no such method.
+    #[error("there is no method '{method}'")]
+    #[serde(rename = "org.varlink.service.MethodNotFound")]
+    MethodNotFound {
+        /// As asked for.
+        method: String,
+    },
+    /// varlink: a parameter is wrong.
+    #[error("parameter '{parameter}' is not valid")]
+    #[serde(rename = "org.varlink.service.InvalidParameter")]
+    InvalidParameter {
+        /// Which.
+        parameter: String,
+    },
+}
+
+/// The answer to Status. The members named in docs/contract.md are stable.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The node.
+    pub node: NodeStatus,
+    /// Units of every kind, containers first, each kind by name.
+    pub units: Vec<UnitStatus>,
+}
+
+/// The node's part of Status.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NodeStatus {
+    /// Host name.
+    pub hostname: String,
+    /// berth's version.
+    pub version: String,
+    /// Kernel release.
+    pub kernel: String,
+    /// Where the running units come from: `factory` or `data`.
+    pub source: String,
+    /// Why not from where they should come: a faulty unit set, say.
+    pub fault: Option<String>,
+    /// Revision in force; 0 is the factory's.
+    pub revision: u64,
+    /// Seconds since the kernel started.
+    pub uptime: f64,
+    /// `data` when all that lasts is on a disk, `ram` when nothing lasts.
+    pub storage: String,
+    /// Memory of the machine, bytes.
+    pub memory_total: u64,
+    /// Memory available, bytes.
+    pub memory_available: u64,
+    /// Addresses of the uplink.
+    pub addresses: Vec<String>,
+    /// Restarts of our own processes since boot, by process name (`supervise`, `netd`, `log`).
+    pub restarts: BTreeMap<String, u64>,
+}
+
+/// One unit's part of Status.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct UnitStatus {
+    /// Unit name.
+    pub name: String,
+    /// `container`, `network` or `volume`.
+    pub kind: String,
+    /// What it is doing.
+    pub state: State,
+    /// Why it is in that state, for people.
+    pub why: Option<String>,
+    /// Process id on the node.
+    pub pid: Option<i32>,
+    /// Reference in normal form.
+    pub image: Option<String>,
+    /// Digest of the image.
+    pub image_digest: Option<String>,
+    /// Times it was started again by itself since the last start by hand or boot.
+    pub restarts: u64,
+    /// IP addresses.
+    pub addresses: Vec<String>,
+    /// RFC 3339: since when in this state.
+    pub since: String,
+    /// Seconds in this state.
+    pub since_seconds: f64,
+    /// RFC 3339: when it will be tried again, in backoff.
+    pub next_try: Option<String>,
+    /// How the last run ended.
+    pub last_exit: Option<LastExit>,
+    /// memory.current, bytes.
+    pub memory: Option<u64>,
+    /// memory.max, bytes; none is unlimited.
+    pub memory_max: Option<u64>,
+    /// usage_usec of cpu.stat.
+    pub cpu_usec: Option<u64>,
+    /// pids.current.
+    pub pids: Option<u64>,
+    /// Published ports.
+    pub ports: Vec<PortStatus>,
+}
+
+/// A published port in Status.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortStatus {
+    /// Protocol.
+    pub protocol: Protocol,
+    /// Only on this address.
+    pub host_ip: Option<Ipv4Addr>,
+    /// Port of the node.
+    pub host: u16,
+    /// Port in the container.
+    pub container: u16,
+}
+
+/// `state` of a unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// For a dependency, a network or a volume.
+    Waiting,
+    /// Its image is on the way.
+    Pulling,
+    /// Being set up, or running and not ready.
+    Starting,
+    /// Running and ready.
+    Ready,
+    /// It will not be tried again by itself.
+    Failed,
+    /// Asked to end.
+    Stopping,
+    /// Ended as asked, or never asked to start.
+    Stopped,
+    /// Ended by itself; waits for its next try.
+    Backoff,
+    /// Ended by itself with success, and its policy lets it rest.
+    Completed,
+}
+
+impl std::fmt::Display for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Waiting => "waiting",
+            Self::Pulling => "pulling",
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+            Self::Failed => "failed",
+            Self::Stopping => "stopping",
+            Self::Stopped => "stopped",
+            Self::Backoff => "backoff",
+            Self::Completed => "completed",
+        })
+    }
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastExit {
+    /// Which kind of end.
+    pub reason: ExitReason,
+    /// Exit code, when it exited.
+    pub code: Option<i32>,
+    /// Signal, when it was killed.
+    pub signal: Option<i32>,
+    /// RFC 3339.
+    pub at: String,
+    /// Step and error of a start that failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+/// `reason` of a [`LastExit`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExitReason {
+    /// It exited; `code` is set.
+    Exit,
+    /// A signal ended it; `signal` is set.
+    Signal,
+    /// memory.max was reached and the kernel killed it.
+    Oom,
+    /// It could not be started; `detail` says why.
+    StartFailed,
+    /// It was not ready in time.
+    StartTimeout,
+    /// It was told to stop; code or signal are set.
+    Stopped,
+}

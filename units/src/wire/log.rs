@@ -1,0 +1,42 @@
+//! From the supervisor to the log process; nothing comes back.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Name;
+use crate::spec::Log;
+
+/// One packet; the descriptors named travel beside it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// Read a unit's pipes from now on. Beside it: the read ends of stdout and stderr, in this order. Sent again
+    /// for every unit after a restart of either side, and when its settings change: then it replaces.
+    Add {
+        /// Whose output.
+        unit: Name,
+        /// Rotation.
+        log: Log,
+    },
+    /// Stop reading a unit's pipes; its files stay.
+    Remove {
+        /// Whose.
+        unit: Name,
+    },
+}
+
+/// One line of a log file: `TIME STREAM TEXT`, TIME in RFC 3339 with microseconds and Z, STREAM `stdout` or `stderr`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stream {
+    /// Descriptor 1.
+    Stdout,
+    /// Descriptor 2.
+    Stderr,
+}
+
+/// Directory of all units' logs on the data partition; one directory a unit.
+pub const LOG_DIR: &str = "/data/logs";
+/// The same for `log.to = "ram"`, and for every unit when there is no data partition.
+pub const LOG_DIR_RAM: &str = "/run/berth/logs";
+/// The file being written; rotated ones are `1` (newest), `2`, …
+pub const LOG_CURRENT: &str = "current";
