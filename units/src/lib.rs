@@ -9,6 +9,7 @@ pub mod name;
 pub mod quantity;
 pub mod reference;
 pub mod spec;
+pub mod time;
 pub mod wire;
 
 pub use name::Name;

@@ -312,7 +312,13 @@ pub struct Cpu {
 
 impl Default for Cpu {
     fn default() -> Self {
-        Self { max: None, period: Duration::from_millis(100), burst: Duration::ZERO, weight: None, idle: false }
+        Self {
+            max: None,
+            period: Duration::from_millis(100),
+            burst: Duration::ZERO,
+            weight: None,
+            idle: false,
+        }
     }
 }
 
