@@ -80,6 +80,12 @@ fn split_registry(name: &str) -> (String, String) {
     }
 }
 
+/// `host[:port]`, the host a name or a bracketed IPv6 address.
+fn is_registry(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '[')
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b".-:[]".contains(&b))
+}
+
 fn is_component(part: &str) -> bool {
     let alphanumeric = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     part.bytes().all(|b| alphanumeric(b) || b"._-".contains(&b))
