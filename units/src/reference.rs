@@ -42,9 +42,7 @@ impl Reference {
         if !repository.split('/').all(is_component) {
             return Err(fault("a repository is made of a-z, 0-9, '.', '_', '-' and '/'"));
         }
-        if registry.is_empty()
-            || !registry.bytes().all(|b| b.is_ascii_alphanumeric() || b".-:[]".contains(&b))
-        {
+        if !is_registry(&registry) {
             return Err(fault("its registry is not a host name"));
         }
         if tag.is_some_and(|tag| !is_tag(tag)) {
