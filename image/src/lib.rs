@@ -1,1 +1,15 @@
-//! Stub.
+//! Images: import, verification, the factory store and the OS image builder.
+//!
+//! The road of an image: a *source* ([`archive`]) is opened and read as blobs; its manifests ([`manifest`]) say
+//! which layers it has; each layer's tar stream becomes a [`tree`] after its digests have been checked
+//! ([`layer`]); the trees of all images together are the *store* ([`store`]), written as one read-only file
+//! system image by [`erofs`]. [`build`] adds the kernel and the initrd and is what `berth build` calls.
+//!
+//! Every byte of a source is hostile. Nothing here needs a privilege, mounts anything, runs another program or
+//! writes outside the directory it is given; a layer is never unpacked onto the host, only into an image file.
+//! Running images is not done here.
+#![forbid(unsafe_code)]
+
+pub mod build;
+
+pub use build::{Build, BuildError, Built, build};
