@@ -5,12 +5,22 @@
 //! no environment, no unsafe. Whoever needs time passes it in.
 #![forbid(unsafe_code)]
 
+pub mod addresses;
+pub mod diagnostic;
+pub mod human;
+pub mod launch;
+pub mod life;
 pub mod name;
+pub mod observed;
+pub mod parse;
+pub mod plan;
 pub mod quantity;
 pub mod reference;
+pub mod signal;
 pub mod spec;
 pub mod time;
 pub mod wire;
 
 pub use name::Name;
+pub use parse::{Checked, SourceFile, parse_set};
 pub use reference::Reference;
