@@ -1,0 +1,127 @@
+//! The observed state: what the supervisor knows of the world when it plans.
+//!
+//! A [`Record`] is what it has written down of a unit (in RAM, before the next step is taken), so that the next
+//! supervisor starts where this one ended; the rest of [`Seen`] is read from the kernel and from netd each time.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Name;
+use crate::life::Life;
+use crate::wire::control::LastExit;
+
+/// Microseconds of CLOCK_BOOTTIME: grows, counts sleep, does not jump with the clock on the wall.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Moment(pub u64);
+
+impl Moment {
+    /// That long after.
+    pub fn after(self, time: Duration) -> Self {
+        Self(self.0.saturating_add(u64::try_from(time.as_micros()).unwrap_or(u64::MAX)))
+    }
+
+    /// Time from `earlier` to this; zero when it is not earlier.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_micros(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// The world at one moment.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Observed {
+    /// Every unit that is declared or has a record.
+    pub units: BTreeMap<Name, Seen>,
+    /// Networks as netd reported them for the set in force; absent: no word yet.
+    pub networks: BTreeMap<Name, NetworkSeen>,
+    /// The node is shutting down: everything stops, nothing starts.
+    pub draining: bool,
+}
+
+/// One network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NetworkSeen {
+    /// Its bridge is there.
+    Up,
+    /// netd could not make it, and why.
+    Failed(String),
+}
+
+/// One unit.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Seen {
+    /// What is written down.
+    pub record: Record,
+    /// cgroup.events says `populated 1`: something of it still runs.
+    pub populated: bool,
+    /// Where the attachment of the held process to its networks stands.
+    pub attach: Attach,
+}
+
+/// How far netd is with a held process.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Attach {
+    /// netd has not been asked, or the one that was asked is gone.
+    #[default]
+    Unasked,
+    /// netd works on it.
+    Asked,
+    /// All its interfaces are there (or it needs none).
+    Done,
+}
+
+/// What is written down of a unit.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// What people asked for.
+    pub wanted: Wanted,
+    /// Where it is in its life.
+    pub life: Life,
+    /// Since when.
+    pub since: Moment,
+    /// Its process, if it has one.
+    pub run: Option<Run>,
+    /// Runs so far: numbers them.
+    pub runs: u64,
+    /// Restarts by itself since the last start by hand or boot.
+    pub restarts: u64,
+    /// Ends in a row without a run of `restart.reset_after`: the exponent of the backoff.
+    pub failures: u32,
+    /// In backoff: the moment of the next try.
+    pub next_try: Option<Moment>,
+    /// How the last run ended.
+    pub last_exit: Option<LastExit>,
+    /// After the stop that is under way it starts again.
+    pub again: bool,
+}
+
+/// One run of a unit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    /// From [`Record::runs`].
+    pub number: u64,
+    /// Process id in the node's namespace.
+    pub pid: i32,
+    /// When it was made.
+    pub started: Moment,
+    /// [`crate::plan::fingerprint`] of the unit it was made from.
+    pub fingerprint: u64,
+    /// Stopping: when it is killed.
+    pub stop_deadline: Option<Moment>,
+    /// It was killed because it was not ready in time.
+    pub timed_out: bool,
+}
+
+/// What people asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Wanted {
+    /// Nothing: the unit file decides.
+    #[default]
+    Auto,
+    /// `berth start`.
+    Started,
+    /// `berth stop`.
+    Stopped,
+}

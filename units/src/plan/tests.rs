@@ -1,0 +1,270 @@
+//! The planner against a model of the executor: every action succeeds, every process answers.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::life::{Event, Rest, after_exit, backoff};
+use crate::observed::{Record, Run};
+use crate::reference::Reference;
+use crate::spec::{Attachment, Depends, Policy};
+use crate::wire::control::ExitReason;
+
+fn name(text: &str) -> Name {
+    Name::parse(text).unwrap()
+}
+
+fn unit(text: &str) -> Unit {
+    Unit::new(name(text), Reference::parse("probe").unwrap())
+}
+
+/// Units `u0`, `u1`, …; each may depend on those before it, so there is no cycle.
+fn world(edges: &[(usize, usize)], count: usize) -> (Declared, Observed) {
+    let mut declared = Declared::default();
+    for at in 0..count {
+        let mut unit = unit(&format!("u{at}"));
+        unit.networks.insert(name("net"), Attachment::default());
+        for (_, to) in edges.iter().filter(|(from, to)| *from == at && to < from) {
+            unit.depends.insert(name(&format!("u{to}")), Depends { until: Until::Ready });
+        }
+        declared.units.insert(unit.name.clone(), unit);
+    }
+    let units = declared.units.keys().map(|name| (name.clone(), Seen::default())).collect();
+    let networks = [(name("net"), NetworkSeen::Up)].into();
+    (declared, Observed { units, networks, draining: false })
+}
+
+/// Carries one action out as if everything worked at once; returns what was done, for order checks.
+fn apply(declared: &Declared, observed: &mut Observed, action: &Action, now: Moment) {
+    let draining = observed.draining;
+    if let Action::Forget(name) = action {
+        observed.units.remove(name);
+        return;
+    }
+    let (Action::TryAgain(name)
+    | Action::Start(name)
+    | Action::Attach(name)
+    | Action::Release(name)
+    | Action::Stop(name)
+    | Action::Kill(name, _)
+    | Action::Forget(name)) = action;
+    let seen = observed.units.get_mut(name).unwrap();
+    let record = &mut seen.record;
+    let done = match action {
+        Action::TryAgain(_) => record.step(Event::TryAgain, now),
+        Action::Start(_) => {
+            record.runs += 1;
+            record.run = Some(Run {
+                number: record.runs,
+                pid: 1,
+                started: now,
+                fingerprint: fingerprint(&declared.units[name]),
+                stop_deadline: None,
+                timed_out: false,
+            });
+            seen.populated = true;
+            seen.attach = Attach::Unasked;
+            record.step(Event::Spawned, now)
+        }
+        Action::Attach(_) => {
+            seen.attach = Attach::Done;
+            true
+        }
+        Action::Release(_) => {
+            record.step(Event::Released, now)
+                && record.step(Event::Executed, now)
+                && record.step(Event::BecameReady, now)
+        }
+        Action::Stop(_) | Action::Kill(..) if !record.life.has_process() => {
+            seen.populated = false;
+            true
+        }
+        Action::Stop(_) | Action::Kill(..) => {
+            let wanted = declared.units.get(name).is_some_and(|unit| is_wanted(unit, seen));
+            seen.record.again = wanted && !draining;
+            seen.record.step(Event::KillSent, now);
+            exit(declared, observed, name, now)
+        }
+        Action::Forget(_) => unreachable!(),
+    };
+    assert!(done, "{action} came in the wrong state");
+}
+
+/// The process of a unit ends by signal 9.
+fn exit(declared: &Declared, observed: &mut Observed, name: &Name, now: Moment) -> bool {
+    let seen = observed.units.get_mut(name).unwrap();
+    let restart = declared.units.get(name).map(|unit| unit.restart.clone()).unwrap_or_default();
+    let ran = seen.record.run.as_ref().map(|run| now.since(run.started)).unwrap_or_default();
+    let (rest, failures) = after_exit(&restart, &seen.record, (ExitReason::Signal, None), ran);
+    seen.populated = false;
+    let done = seen.record.step(Event::Exited(rest), now);
+    seen.record.failures = failures;
+    if rest == Rest::Backoff {
+        seen.record.next_try = Some(now.after(backoff(&restart, failures)));
+    }
+    done
+}
+
+/// Plans and applies until nothing is left to do; the actions in order.
+fn settle(declared: &Declared, observed: &mut Observed, now: Moment) -> Vec<Action> {
+    let mut all = Vec::new();
+    for _ in 0..200 {
+        let actions = plan(declared, observed, now);
+        if actions.is_empty() {
+            return all;
+        }
+        for action in actions {
+            apply(declared, observed, &action, now);
+            all.push(action);
+        }
+    }
+    panic!("no fixed point: {all:?}");
+}
+
+fn ready(observed: &Observed) -> usize {
+    observed.units.values().filter(|seen| seen.record.life == Life::Ready).count()
+}
+
+fn position(actions: &[Action], wanted: &Action) -> usize {
+    actions.iter().position(|action| action == wanted).unwrap_or_else(|| panic!("{wanted} is not planned"))
+}
+
+#[test]
+fn nothing_starts_before_its_network() {
+    let (declared, mut observed) = world(&[], 1);
+    observed.networks.clear();
+    assert_eq!(plan(&declared, &observed, Moment(0)), []);
+    let unit = &declared.units[&name("u0")];
+    assert_eq!(waits_for(&declared, &observed, unit).unwrap(), "waits for network 'net'");
+}
+
+#[test]
+fn a_dead_unit_waits_for_its_backoff() {
+    let (declared, mut observed) = world(&[], 1);
+    settle(&declared, &mut observed, Moment(0));
+    exit(&declared, &mut observed, &name("u0"), Moment(1_000_000));
+    assert_eq!(plan(&declared, &observed, Moment(1_000_000)), []);
+    assert_eq!(next_wake(&declared, &observed), Some(Moment(1_500_000)));
+    settle(&declared, &mut observed, Moment(1_500_000));
+    assert_eq!(ready(&observed), 1);
+}
+
+#[test]
+fn a_stop_by_hand_holds_until_a_start() {
+    let (declared, mut observed) = world(&[], 1);
+    settle(&declared, &mut observed, Moment(0));
+    observed.units.get_mut("u0").unwrap().record.wanted = Wanted::Stopped;
+    settle(&declared, &mut observed, Moment(1));
+    assert_eq!(observed.units["u0"].record.life, Life::Stopped);
+    let record = &mut observed.units.get_mut("u0").unwrap().record;
+    record.wanted = Wanted::Started;
+    assert!(record.step(Event::StartAsked, Moment(2)));
+    settle(&declared, &mut observed, Moment(2));
+    assert_eq!(ready(&observed), 1);
+}
+
+#[test]
+fn a_changed_unit_is_made_again_and_others_are_left_alone() {
+    let (mut declared, mut observed) = world(&[], 3);
+    settle(&declared, &mut observed, Moment(0));
+    declared.units.get_mut("u1").unwrap().env.insert("A".into(), "b".into());
+    let actions = settle(&declared, &mut observed, Moment(1));
+    let touched: Vec<_> = actions.iter().map(ToString::to_string).collect();
+    assert_eq!(touched, ["stop u1", "start u1", "attach u1 to its networks", "let u1 go"]);
+    assert_eq!(observed.units["u1"].record.runs, 2);
+}
+
+#[test]
+fn an_undeclared_unit_is_stopped_and_forgotten() {
+    let (mut declared, mut observed) = world(&[], 2);
+    settle(&declared, &mut observed, Moment(0));
+    declared.units.remove("u0");
+    let actions = settle(&declared, &mut observed, Moment(1));
+    assert_eq!(actions, [Action::Stop(name("u0")), Action::Forget(name("u0"))]);
+}
+
+#[test]
+fn deadlines_are_kept() {
+    let (declared, mut observed) = world(&[], 1);
+    let start = Action::Start(name("u0"));
+    apply(&declared, &mut observed, &start, Moment(0));
+    observed.units.get_mut("u0").unwrap().attach = Attach::Asked;
+    assert_eq!(next_wake(&declared, &observed), Some(Moment(60_000_000)));
+    assert_eq!(plan(&declared, &observed, Moment(59_999_999)), []);
+    let kill = Action::Kill(name("u0"), KillReason::StartTimeout);
+    assert_eq!(plan(&declared, &observed, Moment(60_000_000)), [kill]);
+
+    let seen = observed.units.get_mut("u0").unwrap();
+    seen.record.life = Life::Stopping;
+    seen.record.run.as_mut().unwrap().stop_deadline = Some(Moment(70_000_000));
+    let kill = Action::Kill(name("u0"), KillReason::StopTimeout);
+    assert_eq!(plan(&declared, &observed, Moment(70_000_000)), [kill]);
+}
+
+#[test]
+fn what_is_left_of_a_unit_goes_before_it_starts_again() {
+    let (declared, mut observed) = world(&[], 1);
+    observed.units.get_mut("u0").unwrap().populated = true;
+    assert_eq!(plan(&declared, &observed, Moment(0)), [Action::Kill(name("u0"), KillReason::LeftOver)]);
+}
+
+#[test]
+fn a_manual_unit_rests() {
+    let (mut declared, mut observed) = world(&[], 2);
+    declared.units.get_mut("u0").unwrap().start = Start::Manual;
+    declared.units.get_mut("u1").unwrap().enabled = false;
+    assert_eq!(settle(&declared, &mut observed, Moment(0)), []);
+}
+
+#[test]
+fn a_completed_unit_satisfies_its_dependants() {
+    let (mut declared, mut observed) = world(&[(1, 0)], 2);
+    declared.units.get_mut("u0").unwrap().restart.policy = Policy::OnFailure;
+    observed.units.get_mut("u0").unwrap().record = Record { life: Life::Completed, ..Record::default() };
+    settle(&declared, &mut observed, Moment(0));
+    assert_eq!(observed.units["u1"].record.life, Life::Ready);
+}
+
+proptest! {
+    #[test]
+    fn converges_in_dependency_order_and_stops_in_reverse(
+        edges in prop::collection::vec((0usize..12, 0usize..12), 0..30), count in 1usize..12,
+    ) {
+        let (declared, mut observed) = world(&edges, count);
+        let started = settle(&declared, &mut observed, Moment(0));
+        prop_assert_eq!(ready(&observed), count);
+        observed.draining = true;
+        let stopped = settle(&declared, &mut observed, Moment(Duration::from_secs(1).as_micros() as u64));
+        prop_assert!(is_drained(&observed));
+        for unit in declared.units.values() {
+            for on in unit.depends.keys() {
+                let go = |name: &Name| position(&started, &Action::Release(name.clone()));
+                prop_assert!(go(on) < position(&started, &Action::Start(unit.name.clone())));
+                let stop = |name: &Name| position(&stopped, &Action::Stop(name.clone()));
+                prop_assert!(stop(&unit.name) < stop(on));
+            }
+        }
+    }
+
+    #[test]
+    fn converges_from_any_deaths(deaths in prop::collection::vec(0usize..6, 0..20)) {
+        let (declared, mut observed) = world(&[(1, 0), (2, 1), (5, 3)], 6);
+        let mut now = Moment(0);
+        for at in deaths {
+            settle(&declared, &mut observed, now);
+            let victim = name(&format!("u{at}"));
+            if observed.units[&victim].record.life.has_process() {
+                exit(&declared, &mut observed, &victim, now);
+            }
+            now = now.after(Duration::from_millis(700));
+        }
+        settle(&declared, &mut observed, now);
+        while let Some(wake) = next_wake(&declared, &observed) {
+            now = now.max(wake);
+            settle(&declared, &mut observed, now);
+        }
+        prop_assert_eq!(ready(&observed), 6);
+        prop_assert_eq!(plan(&declared, &observed, now), vec![]);
+    }
+}
