@@ -3,7 +3,7 @@
 #
 # Everything comes from the Debian mirror that apt already uses. What is newer than the release (QEMU, the kernel)
 # comes from its backports, through an apt configuration of our own below target/apt: the system's sources stay as
-# they are. `setup.sh lints` adds the tools that only `make ci` needs.
+# they are. `setup.sh lints` adds the tools that only `make lint` needs, `setup.sh apt` that configuration.
 set -eu
 PATH=$PATH:/usr/sbin:/sbin
 cd "$(dirname "$0")/.."
@@ -175,6 +175,9 @@ ensure_packages
 ensure_qemu
 ensure_rust
 ensure_kernel
-[ "${1:-}" != lints ] || ensure_cargo_deny
+case ${1:-} in
+    lints) ensure_cargo_deny ;;
+    apt) ensure_apt && exit ;;
+esac
 say "qemu $(qemu_version), rust $(rust_version), kernel $(cut -d' ' -f2 $kernel_dir/package)," \
     "$(echo "$packages" | wc -w) packages present"
