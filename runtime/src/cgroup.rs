@@ -1,0 +1,451 @@
+//! A directory of the cgroup v2 tree: limits in, events and figures out.
+//!
+//! Names are the kernel's (Documentation/admin-guide/cgroup-v2.rst). What a limit should be is not decided here.
+//! Files are read bounded and written in one write(2), as the kernel wants it.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// Longest interface file that is read, bytes.
+const READ_MAX: u64 = 1 << 20;
+
+/// Why a cgroup could not be made, read or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum CgroupError {
+    /// A directory operation failed.
+    #[error("cannot {doing} cgroup '{path}'")]
+    Directory {
+        /// What was to be done.
+        doing: &'static str,
+        /// The directory.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A knob is not there: its controller is not enabled in the parent, or the kernel has none.
+    #[error(
+        "cgroup '{path}' has no '{knob}': the kernel or the parent cgroup lacks controller '{controller}'"
+    )]
+    Absent {
+        /// The directory.
+        path: PathBuf,
+        /// The interface file.
+        knob: String,
+        /// Its controller.
+        controller: String,
+    },
+    /// The kernel refused a value.
+    #[error("cannot write '{value}' to '{knob}' of cgroup '{path}'")]
+    Write {
+        /// The directory.
+        path: PathBuf,
+        /// The interface file.
+        knob: String,
+        /// What was written.
+        value: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// An interface file cannot be read.
+    #[error("cannot read '{knob}' of cgroup '{path}'")]
+    Read {
+        /// The directory.
+        path: PathBuf,
+        /// The interface file.
+        knob: String,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+/// Limits as the kernel takes them; [`u64::MAX`] is `max`, unset knobs are not touched.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// memory.max, bytes.
+    pub memory_max: Option<u64>,
+    /// memory.high, bytes.
+    pub memory_high: Option<u64>,
+    /// memory.low, bytes.
+    pub memory_low: Option<u64>,
+    /// memory.min, bytes.
+    pub memory_min: Option<u64>,
+    /// memory.swap.max, bytes; skipped where the kernel has no swap accounting.
+    pub memory_swap_max: Option<u64>,
+    /// memory.oom.group.
+    pub memory_oom_group: Option<bool>,
+    /// cpu.max: quota ([`u64::MAX`] is none) and period, microseconds.
+    pub cpu_max: Option<(u64, u64)>,
+    /// cpu.max.burst, microseconds.
+    pub cpu_max_burst: Option<u64>,
+    /// cpu.weight, 1 to 10000.
+    pub cpu_weight: Option<u16>,
+    /// cpu.idle.
+    pub cpu_idle: Option<bool>,
+    /// pids.max.
+    pub pids_max: Option<u64>,
+    /// io.weight, the `default` entry, 1 to 10000.
+    pub io_weight: Option<u16>,
+    /// io.max by device.
+    pub io_max: Vec<IoMax>,
+}
+
+/// One line of io.max; unset is unlimited.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IoMax {
+    /// Major and minor number of a whole disk.
+    pub device: (u32, u32),
+    /// Bytes a second.
+    pub rbps: Option<u64>,
+    /// Bytes a second.
+    pub wbps: Option<u64>,
+    /// Operations a second.
+    pub riops: Option<u64>,
+    /// Operations a second.
+    pub wiops: Option<u64>,
+}
+
+impl Limits {
+    /// What is written where, in an order in which no limit is refused for another's sake.
+    pub fn plan_writes(&self) -> Vec<(&'static str, String)> {
+        let amount = |value: u64| if value == u64::MAX { "max".to_owned() } else { value.to_string() };
+        let flag = |value: bool| u8::from(value).to_string();
+        let cpu = self.cpu_max.map(|(quota, period)| format!("{} {period}", amount(quota)));
+        let single = [
+            ("memory.min", self.memory_min.map(amount)),
+            ("memory.low", self.memory_low.map(amount)),
+            ("memory.high", self.memory_high.map(amount)),
+            ("memory.max", self.memory_max.map(amount)),
+            ("memory.swap.max", self.memory_swap_max.map(amount)),
+            ("memory.oom.group", self.memory_oom_group.map(flag)),
+            ("cpu.idle", self.cpu_idle.map(flag)),
+            // An idle group has no weight: the kernel answers EINVAL.
+            ("cpu.weight", self.cpu_weight.filter(|_| self.cpu_idle != Some(true)).map(|w| w.to_string())),
+            ("cpu.max", cpu),
+            ("cpu.max.burst", self.cpu_max_burst.map(|burst| burst.to_string())),
+            ("pids.max", self.pids_max.map(amount)),
+            ("io.weight", self.io_weight.map(|weight| format!("default {weight}"))),
+        ];
+        let single = single.into_iter().filter_map(|(knob, value)| Some((knob, value?)));
+        single.chain(self.io_max.iter().map(|line| ("io.max", line.to_line()))).collect()
+    }
+}
+
+impl IoMax {
+    fn to_line(&self) -> String {
+        let (major, minor) = self.device;
+        let amount = |value: Option<u64>| value.map_or("max".to_owned(), |value| value.to_string());
+        let [rbps, wbps, riops, wiops] = [self.rbps, self.wbps, self.riops, self.wiops].map(amount);
+        format!("{major}:{minor} rbps={rbps} wbps={wbps} riops={riops} wiops={wiops}")
+    }
+}
+
+/// memory.events, since the group was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemoryEvents {
+    /// Times that memory.high throttled.
+    pub high: u64,
+    /// Times that memory.max was about to be exceeded.
+    pub max: u64,
+    /// Times that the limit was reached and an allocation was about to fail.
+    pub oom: u64,
+    /// Processes killed by the OOM killer.
+    pub oom_kill: u64,
+    /// Times that the whole group was killed.
+    pub oom_group_kill: u64,
+}
+
+/// Figures for people; `None` where the controller is absent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// memory.current, bytes.
+    pub memory_current: Option<u64>,
+    /// memory.max, bytes; `None` also for `max`.
+    pub memory_max: Option<u64>,
+    /// usage_usec of cpu.stat.
+    pub cpu_usage_usec: Option<u64>,
+    /// pids.current.
+    pub pids_current: Option<u64>,
+}
+
+/// A cgroup v2 directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cgroup {
+    path: PathBuf,
+}
+
+impl Cgroup {
+    /// The group of an existing directory; nothing is checked.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    /// Makes the directory, where it is absent, in a parent that exists.
+    ///
+    /// # Errors
+    /// mkdir(2).
+    pub fn ensure(path: impl Into<PathBuf>) -> Result<Self, CgroupError> {
+        let path = path.into();
+        match std::fs::create_dir(&path) {
+            Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
+                Err(CgroupError::Directory { doing: "make", path, source })
+            }
+            _ => Ok(Self { path }),
+        }
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Enables those controllers for the children, of those that this group has; the rest stay off, so that a knob
+    /// that needs one is reported by [`Self::set`].
+    ///
+    /// # Errors
+    /// cgroup.controllers cannot be read, or the kernel refuses (EBUSY: the group has processes of its own).
+    pub fn enable(&self, controllers: &[&str]) -> Result<(), CgroupError> {
+        let has = self.read("cgroup.controllers")?;
+        let wanted = has.split_ascii_whitespace().filter(|name| controllers.contains(name));
+        let words: Vec<_> = wanted.map(|name| format!("+{name}")).collect();
+        if words.is_empty() { Ok(()) } else { self.write("cgroup.subtree_control", &words.join(" ")) }
+    }
+
+    /// Writes the limits, stopping at the first that fails.
+    ///
+    /// # Errors
+    /// A knob is absent or refuses its value.
+    pub fn set(&self, limits: &Limits) -> Result<(), CgroupError> {
+        for (knob, value) in limits.plan_writes() {
+            match self.write(knob, &value) {
+                // No swap accounting means no swap to limit.
+                Err(CgroupError::Absent { .. }) if knob == "memory.swap.max" && self.has("memory.max") => {}
+                result => result?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Kills every process in the group and below, forks included; cgroup.kill.
+    ///
+    /// # Errors
+    /// The group is gone.
+    pub fn kill(&self) -> Result<(), CgroupError> {
+        self.write("cgroup.kill", "1")
+    }
+
+    /// Whether a process lives in it or below.
+    ///
+    /// # Errors
+    /// The group is gone.
+    pub fn populated(&self) -> Result<bool, CgroupError> {
+        Ok(self.read_flat("cgroup.events")?.get("populated") == Some(&1))
+    }
+
+    /// cgroup.events, to be polled for POLLPRI after a first read; populated changes wake it.
+    ///
+    /// # Errors
+    /// The group is gone.
+    pub fn open_events(&self) -> Result<OwnedFd, CgroupError> {
+        self.open_read("cgroup.events").map(OwnedFd::from)
+    }
+
+    /// memory.events.
+    ///
+    /// # Errors
+    /// The memory controller is absent.
+    pub fn memory_events(&self) -> Result<MemoryEvents, CgroupError> {
+        let flat = self.read_flat("memory.events")?;
+        let of = |key| flat.get(key).copied().unwrap_or(0);
+        Ok(MemoryEvents {
+            high: of("high"),
+            max: of("max"),
+            oom: of("oom"),
+            oom_kill: of("oom_kill"),
+            oom_group_kill: of("oom_group_kill"),
+        })
+    }
+
+    /// What it uses now.
+    pub fn stats(&self) -> Stats {
+        let number = |knob| self.read(knob).ok()?.trim().parse().ok();
+        Stats {
+            memory_current: number("memory.current"),
+            memory_max: number("memory.max"),
+            cpu_usage_usec: self.read_flat("cpu.stat").ok().and_then(|flat| flat.get("usage_usec").copied()),
+            pids_current: number("pids.current"),
+        }
+    }
+
+    /// Processes directly in it.
+    ///
+    /// # Errors
+    /// The group is gone.
+    pub fn procs(&self) -> Result<Vec<i32>, CgroupError> {
+        Ok(self.read("cgroup.procs")?.lines().filter_map(|line| line.parse().ok()).collect())
+    }
+
+    /// Moves a process into it; 0 is the caller.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn attach(&self, pid: i32) -> Result<(), CgroupError> {
+        self.write("cgroup.procs", &pid.to_string())
+    }
+
+    /// Groups directly below it.
+    ///
+    /// # Errors
+    /// The group is gone.
+    pub fn children(&self) -> Result<Vec<Self>, CgroupError> {
+        let fail = |source| CgroupError::Directory { doing: "list", path: self.path.clone(), source };
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(&self.path).map_err(fail)? {
+            let entry = entry.map_err(fail)?;
+            if entry.file_type().map_err(fail)?.is_dir() {
+                found.push(Self { path: entry.path() });
+            }
+        }
+        Ok(found)
+    }
+
+    /// Removes it and everything below. One that is gone already is success.
+    ///
+    /// # Errors
+    /// EBUSY while a process lives in it: wait for [`Self::populated`] to become false.
+    pub fn remove(&self) -> Result<(), CgroupError> {
+        // The tree is made by berth; a container cannot write it unless privileged. Deepest first, without recursion.
+        let mut order = vec![self.clone()];
+        let mut next = 0;
+        while let Some(group) = order.get(next).cloned() {
+            order.extend(group.children().unwrap_or_default());
+            next += 1;
+        }
+        for group in order.into_iter().rev() {
+            match std::fs::remove_dir(&group.path) {
+                Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                    return Err(CgroupError::Directory { doing: "remove", path: group.path, source });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it has that interface file.
+    pub fn has(&self, knob: &str) -> bool {
+        self.path.join(knob).exists()
+    }
+
+    /// Writes an interface file.
+    ///
+    /// # Errors
+    /// It is absent, or the kernel refuses the value.
+    pub fn write(&self, knob: &str, value: &str) -> Result<(), CgroupError> {
+        let write = || {
+            let mut file =
+                OpenOptions::new().write(true).custom_flags(libc::O_CLOEXEC).open(self.path.join(knob))?;
+            file.write_all(value.as_bytes())
+        };
+        write().map_err(|source| {
+            self.explain(knob, source, |path, knob, source| CgroupError::Write {
+                path,
+                knob,
+                value: value.to_owned(),
+                source,
+            })
+        })
+    }
+
+    /// Reads an interface file.
+    ///
+    /// # Errors
+    /// It is absent or not text.
+    pub fn read(&self, knob: &str) -> Result<String, CgroupError> {
+        let mut text = String::new();
+        self.open_read(knob)?
+            .take(READ_MAX)
+            .read_to_string(&mut text)
+            .map_err(|source| CgroupError::Read { path: self.path.clone(), knob: knob.to_owned(), source })?;
+        Ok(text)
+    }
+
+    fn open_read(&self, knob: &str) -> Result<File, CgroupError> {
+        let read = |path, knob, source| CgroupError::Read { path, knob, source };
+        File::open(self.path.join(knob)).map_err(|source| self.explain(knob, source, read))
+    }
+
+    /// A "flat keyed" file.
+    fn read_flat(&self, knob: &str) -> Result<BTreeMap<String, u64>, CgroupError> {
+        let text = self.read(knob)?;
+        let pairs = text.lines().filter_map(|line| line.split_once(' '));
+        Ok(pairs.filter_map(|(key, value)| Some((key.to_owned(), value.parse().ok()?))).collect())
+    }
+
+    /// An absent knob in an existing group means an absent controller.
+    fn explain(
+        &self,
+        knob: &str,
+        source: io::Error,
+        other: impl FnOnce(PathBuf, String, io::Error) -> CgroupError,
+    ) -> CgroupError {
+        let controller = knob.split('.').next().unwrap_or(knob);
+        let absent = source.kind() == io::ErrorKind::NotFound && controller != "cgroup" && self.path.is_dir();
+        if absent {
+            let (knob, controller) = (knob.to_owned(), controller.to_owned());
+            return CgroupError::Absent { path: self.path.clone(), knob, controller };
+        }
+        other(self.path.clone(), knob.to_owned(), source)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_written_in_the_kernels_words() {
+        let limits = Limits {
+            memory_max: Some(64 << 20),
+            memory_high: Some(u64::MAX),
+            memory_oom_group: Some(true),
+            cpu_max: Some((150_000, 100_000)),
+            cpu_weight: Some(50),
+            pids_max: Some(u64::MAX),
+            io_max: vec![IoMax { device: (254, 0), rbps: Some(1024), ..IoMax::default() }],
+            ..Limits::default()
+        };
+        let expect = [
+            ("memory.high", "max"),
+            ("memory.max", "67108864"),
+            ("memory.oom.group", "1"),
+            ("cpu.weight", "50"),
+            ("cpu.max", "150000 100000"),
+            ("pids.max", "max"),
+            ("io.max", "254:0 rbps=1024 wbps=max riops=max wiops=max"),
+        ];
+        assert_eq!(limits.plan_writes(), expect.map(|(knob, value)| (knob, value.to_owned())));
+        let unlimited = Limits { cpu_max: Some((u64::MAX, 100_000)), ..Limits::default() };
+        assert_eq!(unlimited.plan_writes(), [("cpu.max", "max 100000".to_owned())]);
+    }
+
+    #[test]
+    fn an_idle_group_gets_no_weight() {
+        let limits = Limits { cpu_idle: Some(true), cpu_weight: Some(5), ..Limits::default() };
+        assert_eq!(limits.plan_writes(), [("cpu.idle", "1".to_owned())]);
+    }
+
+    #[test]
+    fn an_absent_knob_names_its_controller() {
+        let group = Cgroup::at("/");
+        let error = group.set(&Limits { pids_max: Some(1), ..Limits::default() }).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "cgroup '/' has no 'pids.max': the kernel or the parent cgroup lacks controller 'pids'"
+        );
+        assert!(matches!(Cgroup::at("/nowhere").populated(), Err(CgroupError::Read { .. })));
+    }
+}

@@ -1,0 +1,97 @@
+//! A new container: from a [`Spec`] to a process that waits for the go-ahead, and then runs.
+
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use crate::spec::Spec;
+
+/// Descriptors that a process starts with; they stay the caller's.
+#[derive(Clone, Debug)]
+pub struct Stdio<'a> {
+    /// Descriptor 0.
+    pub stdin: BorrowedFd<'a>,
+    /// Descriptor 1.
+    pub stdout: BorrowedFd<'a>,
+    /// Descriptor 2.
+    pub stderr: BorrowedFd<'a>,
+    /// More, each at its number (3 or above).
+    pub extra: Vec<(BorrowedFd<'a>, u8)>,
+}
+
+/// Why no process was made. Nothing is left behind.
+#[derive(Debug, thiserror::Error)]
+pub enum SpawnError {
+    /// The spec says something that cannot be.
+    #[error("{what} '{value}' cannot be: {reason}")]
+    Invalid {
+        /// Which field.
+        what: &'static str,
+        /// What it says.
+        value: String,
+        /// What it has to be.
+        reason: &'static str,
+    },
+    /// Something that the spec names cannot be opened or set up.
+    #[error("cannot {doing} '{path}'")]
+    Open {
+        /// What was to be done.
+        doing: &'static str,
+        /// With what.
+        path: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A system call failed.
+    #[error("cannot {doing}")]
+    System {
+        /// What was to be done.
+        doing: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+/// A process that has been made and waits; dropping this ends it.
+#[derive(Debug)]
+pub struct Held {
+    /// Its id in the caller's PID namespace.
+    pub pid: i32,
+    /// Readable when it has ended.
+    pub pidfd: OwnedFd,
+    /// Its network namespace when it has its own.
+    pub netns: Option<OwnedFd>,
+    /// As [`Running::status`]: a failure may be known before the release.
+    pub status: OwnedFd,
+    go: OwnedFd,
+}
+
+impl Held {
+    /// Lets it go on to execve.
+    ///
+    /// # Errors
+    /// write(2); a child that has ended meanwhile is no error here, its status pipe tells why.
+    pub fn release(self) -> io::Result<Running> {
+        let Self { pid, pidfd, status, go, .. } = self;
+        drop(go);
+        Ok(Running { pid, pidfd, status })
+    }
+}
+
+/// A process on its way through execve and beyond.
+#[derive(Debug)]
+pub struct Running {
+    /// Its id in the caller's PID namespace.
+    pub pid: i32,
+    /// Readable when it has ended.
+    pub pidfd: OwnedFd,
+    /// Readable once execve succeeded or a step failed; non-blocking. See [`crate::read_status`].
+    pub status: OwnedFd,
+}
+
+/// Makes the process of `spec` and leaves it waiting.
+///
+/// # Errors
+/// What the caller's side could not do. What the child could not do arrives at [`Held::status`].
+pub fn spawn(_spec: &Spec, _stdio: &Stdio<'_>) -> Result<Held, SpawnError> {
+    Err(SpawnError::System { doing: "spawn", source: io::ErrorKind::Unsupported.into() })
+}

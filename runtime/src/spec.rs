@@ -1,0 +1,220 @@
+//! What to run: plain data with every name of the outside resolved to a path of this node.
+//!
+//! The supervisor fills a [`Spec`] from a unit and its image; [`crate::spawn`] turns it into a process. Nothing
+//! here reads a file. User and group names stay text, because only the assembled root can resolve them.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::capability::Capabilities;
+
+/// A container.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Spec {
+    /// Host name in its own UTS namespace.
+    pub hostname: String,
+    /// What its root file system is made of.
+    pub root: Root,
+    /// Mounted on top, parents before children whatever the order here.
+    pub mounts: Vec<Mount>,
+    /// Read-only files laid over the image: `/etc/hostname`, `/etc/hosts`, `/etc/resolv.conf`.
+    pub files: Vec<File>,
+    /// What runs in it.
+    pub process: Process,
+    /// Its network namespace.
+    pub network: Network,
+    /// An existing cgroup v2 directory, limits already set: the process is born in it.
+    pub cgroup: PathBuf,
+    /// Size of /dev/shm, bytes.
+    pub shm_size: u64,
+    /// Hidden under /dev/null or an empty directory; absent ones are skipped. See [`MASKED_PATHS`].
+    pub masked_paths: Vec<String>,
+    /// Mounted read-only over themselves; absent ones are skipped. See [`READONLY_PATHS`].
+    pub readonly_paths: Vec<String>,
+    /// Namespaced sysctls, dotted name and value.
+    pub sysctl: Vec<(String, String)>,
+    /// The node's devices, a writable /sys and cgroup tree, nothing masked or made read-only.
+    pub privileged: bool,
+    /// The process becomes the child of the caller's parent (CLONE_PARENT), who then reaps it.
+    pub clone_parent: bool,
+}
+
+impl Spec {
+    /// A spec of that root, command and cgroup, every other field at the safe default.
+    pub fn new(root: Root, argv: Vec<String>, cgroup: PathBuf) -> Self {
+        Self {
+            hostname: "container".to_owned(),
+            root,
+            mounts: Vec::new(),
+            files: Vec::new(),
+            process: Process::new(argv),
+            network: Network::Private,
+            cgroup,
+            shm_size: 64 << 20,
+            masked_paths: MASKED_PATHS.map(String::from).to_vec(),
+            readonly_paths: READONLY_PATHS.map(String::from).to_vec(),
+            sysctl: Vec::new(),
+            privileged: false,
+            clone_parent: false,
+        }
+    }
+}
+
+/// What an unprivileged container must not read: node-wide state that has no namespace.
+pub const MASKED_PATHS: [&str; 12] = [
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/firmware",
+    "/sys/devices/virtual/powercap",
+];
+
+/// What an unprivileged container may read and must not write.
+pub const READONLY_PATHS: [&str; 5] =
+    ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+/// The root file system: image layers under a writable overlay layer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Root {
+    /// Unpacked layer directories, lowest first, at least one.
+    pub layers: Vec<PathBuf>,
+    /// Where writes go.
+    pub writable: Writable,
+}
+
+/// Where writes to the root go.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Writable {
+    /// Nowhere: read-only, once the mount points are made.
+    No,
+    /// RAM; gone with the container.
+    Tmpfs {
+        /// Bytes.
+        size: u64,
+    },
+    /// `dir/upper` and `dir/work`, emptied at every start. The file system must be able to be an overlay upper.
+    Disk {
+        /// An existing directory that this container alone uses.
+        dir: PathBuf,
+    },
+}
+
+/// A mount of the unit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Mount {
+    /// What is mounted.
+    pub source: MountSource,
+    /// Absolute path in the container; made when absent, even in a read-only root.
+    pub target: String,
+    /// No writes through this mount.
+    pub read_only: bool,
+    /// Programs may be executed from it. nosuid and nodev always hold.
+    pub exec: bool,
+}
+
+/// What is mounted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MountSource {
+    /// A directory or file of the node, with what is mounted below it.
+    Bind {
+        /// Absolute and existing; trusted.
+        path: PathBuf,
+        /// Below `path`, made when absent. Not trusted: it cannot leave `path`, whatever links are there.
+        subpath: Option<String>,
+    },
+    /// RAM.
+    Tmpfs {
+        /// Bytes.
+        size: u64,
+        /// Mode of its root.
+        mode: u32,
+    },
+}
+
+/// A read-only file laid over the image.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct File {
+    /// Absolute path in the container; made when absent.
+    pub target: String,
+    /// The whole of it.
+    pub contents: String,
+}
+
+/// The network namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Network {
+    /// A new one with loopback up; [`crate::Held::netns`] hands it out before the process runs.
+    Private,
+    /// The caller's.
+    Host,
+}
+
+/// A process and what it may do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Process {
+    /// Program and arguments. A program without a slash is looked up in PATH of `env`.
+    pub argv: Vec<String>,
+    /// `KEY=value`. HOME is added from the image's /etc/passwd when absent.
+    pub env: Vec<String>,
+    /// Absolute; made when absent (not by an exec).
+    pub cwd: String,
+    /// Who it runs as.
+    pub user: User,
+    /// File mode creation mask.
+    pub umask: u32,
+    /// By lower-case resource name without RLIMIT_ (`nofile`): soft and hard, [`u64::MAX`] is unlimited.
+    pub rlimits: BTreeMap<String, (u64, u64)>,
+    /// -1000 to 1000.
+    pub oom_score_adj: i16,
+    /// Bounding, permitted and effective set.
+    pub capabilities: Capabilities,
+    /// A user other than root keeps the capabilities over execve (inheritable and ambient set).
+    pub ambient: bool,
+    /// prctl(PR_SET_NO_NEW_PRIVS).
+    pub no_new_privileges: bool,
+    /// Standard input is a terminal, which becomes the controlling one.
+    pub terminal: bool,
+}
+
+/// PATH of a process whose environment has none.
+pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+impl Process {
+    /// That command as root without capabilities, every other field at the safe default.
+    pub fn new(argv: Vec<String>) -> Self {
+        Self {
+            argv,
+            env: vec![format!("PATH={DEFAULT_PATH}")],
+            cwd: "/".to_owned(),
+            user: User::default(),
+            umask: 0o022,
+            rlimits: BTreeMap::new(),
+            oom_score_adj: 0,
+            capabilities: Capabilities::NONE,
+            ambient: false,
+            no_new_privileges: true,
+            terminal: false,
+        }
+    }
+}
+
+/// Who a process runs as, in the words of the unit or the image.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// `uid[:gid]` or `name[:group]`, looked up in the root's /etc/passwd and /etc/group; empty is root.
+    pub user: String,
+    /// Supplementary groups, ids or names, beside those that the image gives to the user.
+    pub groups: Vec<String>,
+}
