@@ -1,2 +1,80 @@
-//! Stub.
-fn main() {}
+//! A static guest program: the only file of its image, so that what a container gives is all there is.
+//!
+//! One sub-command, one thing: it reports what a container sees, or behaves badly in one particular way. Scenarios
+//! start it as the unit's process or by `berth exec`.
+
+mod load;
+mod output;
+mod report;
+mod talk;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+/// What a sub-command leaves.
+type Outcome = Result<(), Box<dyn Error>>;
+
+const USAGE: &str = "usage: probe COMMAND
+  report                    what this process sees, as JSON
+  status FIELD              a field of /proc/self/status
+  sleep [SECONDS]           wait, reaping orphans
+  exit CODE                 end with a code
+  echo                      standard input to standard output
+  spew COUNT [PER_SECOND]   numbered lines, in turn to standard output and standard error
+  write PATH TEXT           replace a file's content
+  append PATH TEXT          add a line and fsync
+  read PATH                 print a file
+  list PATH                 print a directory's names
+  serve PORT                echo TCP, a line printed for each connection
+  connect HOST PORT [TEXT]  send a line, print the answer
+  resolve NAME              print a name's addresses
+  ready-fd FD               write a line to a descriptor, then sleep
+  eat-memory MIB            take so much memory, then sleep
+  fork-bomb                 as many processes as can be
+  burn-cpu SECONDS THREADS  print how much processor time could be had
+  orphans COUNT             so many processes whose parent is gone";
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match run(&words) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("probe: {}: {error}", words.join(" "));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The exit code of a sub-command.
+fn run(words: &[&str]) -> Result<u8, Box<dyn Error>> {
+    match *words {
+        ["exit", code] => return Ok(code.parse()?),
+        ["report"] => report::print(),
+        ["status", field] => report::print_status(field),
+        ["list", path] => report::list(path),
+        ["sleep"] => load::sleep(),
+        ["sleep", seconds] => load::sleep_for(seconds.parse()?),
+        ["echo"] => output::echo(),
+        ["spew", count] => output::spew(count.parse()?, None),
+        ["spew", count, rate] => output::spew(count.parse()?, Some(rate.parse()?)),
+        ["write", path, text] => Ok(std::fs::write(path, text)?),
+        ["append", path, text] => output::append(path, text),
+        ["read", path] => output::read(path),
+        ["ready-fd", fd] => output::say_ready(fd).and_then(|()| load::sleep()),
+        ["serve", port] => talk::serve(port.parse()?),
+        ["connect", host, port] => talk::connect(host, port.parse()?, "hello"),
+        ["connect", host, port, text] => talk::connect(host, port.parse()?, text),
+        ["resolve", name] => talk::resolve(name),
+        ["eat-memory", mib] => load::eat_memory(mib.parse()?),
+        ["fork-bomb"] => load::fork_bomb(),
+        ["burn-cpu", seconds, threads] => load::burn_cpu(seconds.parse()?, threads.parse()?),
+        ["orphans", count] => load::orphans(count.parse()?),
+        ["orphan-parent", count] => load::orphan_parent(count.parse()?),
+        _ => {
+            eprintln!("{USAGE}");
+            return Ok(2);
+        }
+    }?;
+    Ok(0)
+}

@@ -1,0 +1,121 @@
+//! Bad company: takes memory, processors and process numbers.
+
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{SigSet, Signal};
+use rustix::io::Errno;
+use rustix::process::{Pid, WaitOptions};
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::Outcome;
+
+/// Waits for a time.
+pub fn sleep_for(seconds: f64) -> Outcome {
+    thread::sleep(Duration::try_from_secs_f64(seconds)?);
+    Ok(())
+}
+
+/// Waits for SIGTERM. The first process of a container inherits its orphans: they are reaped meanwhile.
+pub fn sleep() -> Outcome {
+    sleep_beside(|| ())
+}
+
+/// The same with work in a thread.
+pub fn sleep_beside(work: impl FnOnce() + Send + 'static) -> Outcome {
+    // Blocked before the thread is made, so that only the wait below gets them. A blocked SIGTERM reaches even the
+    // first process of a PID namespace, which the default action does not (pid_namespaces(7)).
+    let signals: SigSet = [Signal::SIGTERM, Signal::SIGCHLD].into_iter().collect();
+    signals.thread_block()?;
+    thread::spawn(work);
+    loop {
+        reap_ended()?;
+        if signals.wait()? == Signal::SIGTERM {
+            return Ok(());
+        }
+    }
+}
+
+fn reap_ended() -> Result<(), Errno> {
+    loop {
+        match rustix::process::wait(WaitOptions::NOHANG) {
+            Ok(Some(_)) => {}
+            Ok(None) | Err(Errno::CHILD) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Takes memory in steps of 1 MiB, touches every page, and keeps it.
+pub fn eat_memory(mib: usize) -> Outcome {
+    let mut held: Vec<Vec<u8>> = Vec::new();
+    for number in 1..=mib {
+        held.push((0..1 << 20).map(|at: u32| at.to_le_bytes()[0] ^ 1).collect());
+        println!("holding {number} MiB");
+    }
+    let slept = sleep();
+    drop(held);
+    slept
+}
+
+fn myself(words: &[&str]) -> std::io::Result<Command> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(words).stdin(Stdio::null());
+    Ok(command)
+}
+
+/// Every process starts others as long as the kernel lets it.
+pub fn fork_bomb() -> Outcome {
+    let mut said = false;
+    loop {
+        if let Err(error) = myself(&["fork-bomb"])?.spawn() {
+            if !said {
+                println!("cannot fork: {error}");
+                said = true;
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+/// Runs threads that do nothing but count, and prints wall and processor time in seconds.
+pub fn burn_cpu(seconds: f64, threads: usize) -> Outcome {
+    let start = Instant::now();
+    let end = start + Duration::from_secs_f64(seconds);
+    let burner = move || while Instant::now() < end {};
+    let burners: Vec<_> = (0..threads).map(|_| thread::spawn(burner)).collect();
+    for burner in burners {
+        burner.join().map_err(|_| "a thread panicked")?;
+    }
+    let used = Duration::try_from(clock_gettime(ClockId::ProcessCPUTime))?;
+    println!("{{\"wall\":{:.3},\"cpu\":{:.3}}}", start.elapsed().as_secs_f64(), used.as_secs_f64());
+    Ok(())
+}
+
+/// Processes whose parent is gone: 100 at a time, each through a parent that ends first.
+pub fn orphans(count: u64) -> Outcome {
+    let mut left = count;
+    while left > 0 {
+        let now = left.min(100);
+        let status = myself(&["orphan-parent", &now.to_string()])?.status()?;
+        if !status.success() {
+            return Err(format!("parent of orphans: {status}").into());
+        }
+        left -= now;
+        // As the first process of a container it gets them back.
+        if rustix::process::getpid() == Pid::INIT {
+            reap_ended()?;
+        }
+    }
+    println!("{count} orphans made");
+    Ok(())
+}
+
+/// Starts children and ends without waiting for them.
+pub fn orphan_parent(count: u64) -> Outcome {
+    for _ in 0..count {
+        drop(myself(&["exit", "0"])?.spawn()?);
+    }
+    Ok(())
+}

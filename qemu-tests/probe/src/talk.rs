@@ -1,0 +1,42 @@
+//! TCP and names.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpListener, TcpStream, ToSocketAddrs as _};
+use std::thread;
+use std::time::Duration;
+
+use crate::{Outcome, load};
+
+/// Echoes every connection until it is told to stop; a line is printed when one comes.
+pub fn serve(port: u16) -> Outcome {
+    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))?;
+    println!("serving {port}");
+    load::sleep_beside(move || {
+        for stream in listener.incoming().flatten() {
+            if let Ok(peer) = stream.peer_addr() {
+                println!("connection from {peer}");
+            }
+            thread::spawn(move || io::copy(&mut &stream, &mut &stream));
+        }
+    })
+}
+
+/// Sends a line and prints what comes back until as many bytes have come or the peer ends.
+pub fn connect(host: &str, port: u16, text: &str) -> Outcome {
+    let address = (host, port).to_socket_addrs()?.next().ok_or("no address")?;
+    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    writeln!(stream, "{text}")?;
+    let mut answer = vec![0; text.len() + 1];
+    let got = stream.read(&mut answer)?;
+    answer.truncate(got);
+    Ok(io::stdout().write_all(&answer)?)
+}
+
+/// Prints every address of a name, one a line.
+pub fn resolve(name: &str) -> Outcome {
+    for address in (name, 0).to_socket_addrs()? {
+        println!("{}", address.ip());
+    }
+    Ok(())
+}
