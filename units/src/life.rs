@@ -168,7 +168,8 @@ pub fn after_exit(
     if asked {
         return (if record.again { Rest::Idle } else { Rest::Stopped }, 0);
     }
-    if record.life == Life::Held {
+    // A held process that just ends has lost its supervisor.
+    if record.life == Life::Held && end.0 != ExitReason::StartFailed {
         return (Rest::Idle, record.failures);
     }
     let success = end == (ExitReason::Exit, Some(0));
@@ -275,6 +276,8 @@ mod tests {
         ends(Policy::Always, Stopping, bad, 1, (Rest::Stopped, 0));
         ends(Policy::Always, Killing, bad, 1, (Rest::Stopped, 0));
         ends(Policy::Always, Held, bad, 0, (Rest::Idle, 3));
+        ends(Policy::Always, Held, (ExitReason::StartFailed, None), 0, (Rest::Backoff, 4));
+        ends(Policy::Never, Idle, (ExitReason::StartFailed, None), 0, (Rest::Failed, 3));
     }
 
     #[test]

@@ -55,6 +55,8 @@ pub struct Seen {
     pub record: Record,
     /// cgroup.events says `populated 1`: something of it still runs.
     pub populated: bool,
+    /// cgroup.kill was written since its main process ended: what still runs is on its way out.
+    pub killed: bool,
     /// Where the attachment of the held process to its networks stands.
     pub attach: Attach,
 }
@@ -111,6 +113,8 @@ pub struct Run {
     pub stop_deadline: Option<Moment>,
     /// It was killed because it was not ready in time.
     pub timed_out: bool,
+    /// Why it could not be started: a step of its set-up, or its network. Its end follows.
+    pub failure: Option<String>,
 }
 
 /// What people asked for.

@@ -183,6 +183,11 @@ pub fn fingerprint(unit: &Unit) -> u64 {
     fnv(&[&format!("{unit:?}")])
 }
 
+/// A hash that spreads names and hides nothing.
+pub fn hash(text: &str) -> u64 {
+    fnv(&[text])
+}
+
 /// Whether a shutdown has nothing left to stop.
 pub fn is_drained(observed: &Observed) -> bool {
     observed.units.values().all(|seen| !seen.record.life.has_process() && !seen.populated)

@@ -62,6 +62,7 @@ fn apply(declared: &Declared, observed: &mut Observed, action: &Action, now: Mom
                 fingerprint: fingerprint(&declared.units[name]),
                 stop_deadline: None,
                 timed_out: false,
+                failure: None,
             });
             seen.populated = true;
             seen.attach = Attach::Unasked;
@@ -207,6 +208,8 @@ fn what_is_left_of_a_unit_goes_before_it_starts_again() {
     let (declared, mut observed) = world(&[], 1);
     observed.units.get_mut("u0").unwrap().populated = true;
     assert_eq!(plan(&declared, &observed, Moment(0)), [Action::Kill(name("u0"), KillReason::LeftOver)]);
+    observed.units.get_mut("u0").unwrap().killed = true;
+    assert_eq!(plan(&declared, &observed, Moment(0)), []);
 }
 
 #[test]

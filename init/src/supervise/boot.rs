@@ -1,0 +1,229 @@
+//! How the supervisor begins, whether the node has just booted or a supervisor before it has died.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use berth_runtime::Cgroup;
+use berth_units::addresses::{Leases, assign};
+use berth_units::life::Life;
+use berth_units::observed::{Attach, Observed, Record, Seen};
+use berth_units::spec::{Declared, Ready};
+use berth_units::wire::control::CONTROL_SOCKET;
+use berth_units::wire::image::{INDEX_FILE, Index};
+use berth_units::wire::init::ToInit;
+use berth_units::wire::net::UplinkState;
+use berth_units::Name;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+
+use super::clients::Clients;
+use super::container::{CGROUPS_DIR, cgroup_dir};
+use super::daemons::{Daemons, Kind};
+use super::disks::{self, DATA_DIR, FACTORY_DIR};
+use super::inbox::{CgroupEvents, UnitFiles};
+use super::link::{Link, fd_name};
+use super::poll::{Interest, Poll, Source};
+use super::records::{self, UNITS_DIR};
+use super::source::{Set, read_set};
+use super::{Error, LISTENER, Supervisor, clock, status};
+use crate::channel::Channel;
+use crate::kmsg::Chain;
+use crate::{coldplug, error, notice};
+
+/// Where leases lie, so that a unit keeps its address over reboots.
+const LEASES_DIR: &str = "/data/network";
+const LEASES: &str = "leases";
+
+/// The longest index that is read, bytes.
+const INDEX_MAX: u64 = 16 << 20;
+
+impl Supervisor {
+    /// Everything up to the first plan.
+    pub(super) fn boot(link: Link, restarts: u32) -> Result<Self, Error> {
+        if restarts == 0 {
+            coldplug::coldplug();
+        } else {
+            notice!("supervisor start {}: going on where the one before ended", restarts + 1);
+        }
+        let lasting = mount_disks();
+        let (node_memory, _) = status::memory();
+        let mut supervisor = Self {
+            link,
+            poll: Poll::new().map_err(Error::Poll)?,
+            set: Set::default(),
+            images: read_index(),
+            leases: records::read(Path::new(LEASES_DIR), LEASES).unwrap_or_default(),
+            observed: Observed::default(),
+            held: BTreeMap::new(),
+            daemons: Daemons::load(),
+            netd: None,
+            generation: u64::from(restarts) << 32,
+            uplink: UplinkState::default(),
+            log: None,
+            clients: Clients::default(),
+            cgroup_events: CgroupEvents::new().map_err(Error::Poll)?,
+            unit_files: UnitFiles::new().map_err(Error::Poll)?,
+            node_memory,
+            lasting,
+            restarts,
+            started: clock::now(),
+            drained_said: false,
+        };
+        supervisor.watch_all().map_err(Error::Poll)?;
+        supervisor.adopt_daemons();
+        supervisor.adopt_units();
+        supervisor.take_set(read_set(None));
+        if let Some(fault) = &supervisor.set.fault {
+            error!("the unit set on the data partition is refused, running the factory's: {fault}");
+        }
+        supervisor.settle_node()?;
+        Ok(supervisor)
+    }
+
+    fn watch_all(&mut self) -> std::io::Result<()> {
+        self.poll.add(&self.link, Source::Init, Interest::Read)?;
+        self.poll.add(&self.cgroup_events, Source::Cgroups, Interest::Read)?;
+        self.poll.add(&self.unit_files, Source::UnitFiles, Interest::Read)?;
+        if self.link.kept(LISTENER).is_none() {
+            let listener = listen()?;
+            self.link.keep(LISTENER, listener)?;
+        }
+        self.link.kept(LISTENER).map_or(Ok(()), |fd| self.poll.add(fd, Source::Listener, Interest::Read))
+    }
+
+    /// Host name, and how long PID 1 waits for us in a shutdown.
+    fn settle_node(&self) -> Result<(), Error> {
+        let node = &self.set.declared.node;
+        if let Err(errno) = rustix::system::sethostname(node.hostname.as_str().as_bytes()) {
+            error!("cannot set the host name: {errno}; ignoring");
+        }
+        let millis = u32::try_from(node.stop_timeout.as_millis()).unwrap_or(u32::MAX);
+        self.link.say(ToInit::StopTimeout { millis }).map_err(Error::Link)
+    }
+
+    /// Takes over the channels to processes that still run.
+    fn adopt_daemons(&mut self) {
+        for kind in Kind::ALL.into_iter().filter(|kind| self.daemons.is_running(*kind)) {
+            let kept = kind.channel().and_then(|name| self.link.kept(name));
+            let channel = kept.map(|fd| fd.try_clone_to_owned().and_then(Channel::from_fd));
+            match channel {
+                Some(Ok(channel)) => {
+                    if let Err(error) = self.take_channel(kind, channel) {
+                        error!("cannot use the channel of {}: {error}", kind.name());
+                    }
+                }
+                Some(Err(error)) => error!("cannot use the channel of {}: {error}", kind.name()),
+                None => {}
+            }
+        }
+    }
+
+    /// Reads every record, and looks at what of it still runs.
+    fn adopt_units(&mut self) {
+        for text in records::names(Path::new(UNITS_DIR)) {
+            let (Ok(name), Some(record)) = (Name::parse(&text), records::read::<Record>(Path::new(UNITS_DIR), &text))
+            else {
+                continue;
+            };
+            let populated = Cgroup::at(cgroup_dir(&name)).populated().unwrap_or(false);
+            let life = record.life;
+            let seen = Seen { record, populated, killed: false, attach: Attach::Unasked };
+            self.observed.units.insert(name.clone(), seen);
+            if populated {
+                self.watch_cgroup(&name);
+            }
+            // A held process has ended with the supervisor that held it, unless it had just been let go.
+            if matches!(life, Life::Held | Life::SetUp) {
+                self.watch_status(&name);
+            }
+            self.watch_ready(&name);
+        }
+    }
+
+    fn watch_ready(&mut self, name: &Name) {
+        let added = self
+            .link
+            .kept(&fd_name("ready", name))
+            .map(|fd| self.poll.add(fd, Source::ReadyLine(name.clone()), Interest::Read));
+        if let Some(Err(error)) = added {
+            error!("cannot watch the readiness of '{name}': {error}; ignoring");
+        }
+    }
+
+    /// Puts a set in force: addresses, the network, and what is planned from now on.
+    pub(super) fn take_set(&mut self, set: Set) {
+        for name in set.declared.units.keys() {
+            self.observed.units.entry(name.clone()).or_default();
+        }
+        self.settle_leases(&set.declared);
+        self.set = set;
+        self.observed.networks.clear();
+        self.declare_network();
+        self.greet_daemon(Kind::Log);
+        // Running units whose file did not change, but whose readiness is what changed, are made again by the plan.
+        debug_assert!(self.set.declared.units.values().all(|unit| unit.ready != Ready::Fd(0)));
+    }
+
+    fn settle_leases(&mut self, declared: &Declared) {
+        let (leases, exhausted) = assign(declared, &self.leases);
+        for fault in exhausted {
+            error!("network {}: no address is left for '{}'", fault.network, fault.unit);
+        }
+        if leases == self.leases {
+            return;
+        }
+        if let Err(error) = records::write(Path::new(LEASES_DIR), LEASES, &leases, self.lasting) {
+            error!("{}; addresses may change with the next boot", Chain(&error));
+        }
+        self.leases = leases;
+    }
+}
+
+/// Mounts the factory store and the data partition; `true` when data lasts. What is not there is said.
+fn mount_disks() -> bool {
+    match disks::ensure_factory() {
+        Ok(true) => {}
+        Ok(false) => error!("no disk carries the factory store: no image is there"),
+        Err(error) => error!("{}: no image is there", Chain(&error)),
+    }
+    let lasting = disks::ensure_data().unwrap_or_else(|error| {
+        error!("{}: nothing will last", Chain(&error));
+        false
+    });
+    for dir in [UNITS_DIR, CGROUPS_DIR, "/data/volumes", "/data/logs"] {
+        if let Err(error) = fs::create_dir_all(dir) {
+            error!("cannot make '{dir}': {error}; ignoring");
+        }
+    }
+    // Files of units are nobody's business but the unit's.
+    drop(fs::set_permissions(DATA_DIR, fs::Permissions::from_mode(0o700)));
+    lasting
+}
+
+fn read_index() -> Index {
+    let path = Path::new(FACTORY_DIR).join(INDEX_FILE);
+    let read = || -> std::io::Result<Index> {
+        let mut text = Vec::new();
+        std::io::Read::read_to_end(&mut std::io::Read::take(fs::File::open(&path)?, INDEX_MAX), &mut text)?;
+        Ok(serde_json::from_slice(&text)?)
+    };
+    read().unwrap_or_else(|error| {
+        error!("cannot read '{}': {error}: no image is there", path.display());
+        Index::default()
+    })
+}
+
+/// The listening control socket; only root may connect.
+fn listen() -> std::io::Result<OwnedFd> {
+    let path = Path::new(CONTROL_SOCKET);
+    drop(fs::remove_file(path));
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    // The mode has to hold from the first instant on: bind(2) makes the file with what fchmod set on the socket.
+    rustix::fs::fchmod(&socket, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR)?;
+    rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
+    rustix::net::listen(&socket, 64)?;
+    Ok(socket)
+}

@@ -1,0 +1,223 @@
+//! From a unit, its image and its addresses to what the runtime runs: paths and numbers of this node.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+
+use berth_runtime::cgroup::{IoMax, Limits};
+use berth_runtime::spec::{File, Mount, MountSource, Network, Process, Root, Spec, User, Writable};
+use berth_runtime::{Capabilities, ExecSpec};
+use berth_units::launch::Launch;
+use berth_units::quantity::Amount;
+use berth_units::spec::{self, Declared, NetworkMode, Profile, Unit, Upper, Volume};
+use berth_units::wire::control::Exec;
+use berth_units::wire::image::StoredImage;
+use berth_units::{Name, addresses::Leases};
+
+use super::disks::{DATA_DIR, FACTORY_DIR};
+use super::network;
+
+/// Volumes, by name.
+pub const VOLUMES_DIR: &str = "/data/volumes";
+/// cgroups of containers, by unit.
+pub const CGROUPS_DIR: &str = "/sys/fs/cgroup/units";
+
+/// Why a unit cannot be started. Its text ends up in the unit's status.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No store has its image.
+    #[error("image '{0}' is not in the factory store")]
+    NoImage(String),
+    /// Image and unit together name no command.
+    #[error(transparent)]
+    Launch(#[from] berth_units::launch::LaunchError),
+    /// A capability that the runtime does not know.
+    #[error(transparent)]
+    Capability(#[from] berth_runtime::capability::CapabilityError),
+    /// Something of it is not there or cannot be made.
+    #[error("cannot {doing} '{path}'")]
+    Path {
+        /// What was to be done.
+        doing: &'static str,
+        /// With what.
+        path: String,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// Its cgroup.
+    #[error(transparent)]
+    Cgroup(#[from] berth_runtime::cgroup::CgroupError),
+    /// The runtime could not make its process.
+    #[error(transparent)]
+    Spawn(#[from] berth_runtime::SpawnError),
+    /// A descriptor or a record could not be made.
+    #[error("cannot {0}")]
+    System(&'static str, #[source] std::io::Error),
+    /// Its record could not be written.
+    #[error(transparent)]
+    Record(#[from] super::records::Error),
+}
+
+/// The cgroup of a unit.
+pub fn cgroup_dir(unit: &Name) -> PathBuf {
+    Path::new(CGROUPS_DIR).join(unit.as_str())
+}
+
+/// What the unit's own choices come to, given the rest of the set.
+pub struct Context<'a> {
+    /// The set in force.
+    pub declared: &'a Declared,
+    /// Addresses in force.
+    pub leases: &'a Leases,
+}
+
+/// The whole container.
+pub fn spec(context: &Context<'_>, unit: &Unit, image: &StoredImage, launch: &Launch) -> Result<Spec, Error> {
+    let layers = image.layers.iter().map(|layer| Path::new(FACTORY_DIR).join(layer)).collect();
+    let root = Root { layers, writable: writable(unit)? };
+    let mut spec = Spec::new(root, launch.argv.clone(), cgroup_dir(&unit.name));
+    spec.hostname.clone_from(&unit.hostname);
+    spec.mounts = mounts(context.declared, unit)?;
+    let file = |(target, contents)| File { target, contents };
+    spec.files = network::etc_files(context.declared, context.leases, unit).into_iter().map(file).collect();
+    spec.process = process(unit, launch)?;
+    spec.network = if unit.network == NetworkMode::Host { Network::Host } else { Network::Private };
+    spec.shm_size = unit.memory.shm_size;
+    spec.sysctl = unit.security.sysctl.clone().into_iter().collect();
+    spec.privileged = unit.security.profile == Profile::Privileged;
+    spec.clone_parent = true;
+    Ok(spec)
+}
+
+fn process(unit: &Unit, launch: &Launch) -> Result<Process, Error> {
+    let mut process = Process::new(launch.argv.clone());
+    process.env = launch.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    process.cwd.clone_from(&launch.cwd);
+    process.user = User { user: launch.user.clone(), groups: unit.process.groups.clone() };
+    process.umask = unit.process.umask.unwrap_or(0o022);
+    process.rlimits = unit.process.rlimits.clone();
+    process.oom_score_adj = unit.process.oom_score_adj;
+    process.capabilities = Capabilities::parse(launch.capabilities.iter().map(String::as_str))?;
+    process.ambient = !unit.security.cap_add.is_empty();
+    process.no_new_privileges = unit.security.no_new_privileges;
+    Ok(process)
+}
+
+/// The same unit's settings for one more process in it.
+pub fn exec_spec(unit: &Unit, launch: &Launch, asked: &Exec, pid: i32) -> Result<ExecSpec, Error> {
+    let mut process = process(unit, launch)?;
+    process.argv.clone_from(&asked.argv);
+    process.env.extend(asked.env.iter().map(|(name, value)| format!("{name}={value}")));
+    if let Some(user) = &asked.user {
+        process.user = User { user: user.clone(), groups: Vec::new() };
+    }
+    if let Some(workdir) = &asked.workdir {
+        process.cwd.clone_from(workdir);
+    }
+    process.terminal = asked.tty.is_some();
+    let start_time = berth_runtime::start_time(pid).map_err(|error| Error::System("find its process", error))?;
+    Ok(ExecSpec { pid, start_time, cgroup: cgroup_dir(&unit.name), process })
+}
+
+fn writable(unit: &Unit) -> Result<Writable, Error> {
+    Ok(match (unit.rootfs.read_only, unit.rootfs.upper) {
+        (true, _) => Writable::No,
+        (false, Upper::Tmpfs) => Writable::Tmpfs { size: unit.rootfs.size },
+        (false, Upper::Disk) => Writable::Disk { dir: ensure_dir(Path::new(DATA_DIR).join("roots").join(unit.name.as_str()))? },
+    })
+}
+
+/// Declared mounts, and a small tmpfs on `rootfs.tmpfs` where the root is read-only and nothing else is mounted.
+fn mounts(declared: &Declared, unit: &Unit) -> Result<Vec<Mount>, Error> {
+    let mut mounts = Vec::new();
+    if unit.rootfs.read_only {
+        let free = |path: &&String| !unit.mounts.values().any(|mount| mount.target == **path);
+        for path in unit.rootfs.tmpfs.iter().filter(free) {
+            let source = MountSource::Tmpfs { size: 64 << 20, mode: 0o1777 };
+            mounts.push(Mount { source, target: path.clone(), read_only: false, exec: false });
+        }
+    }
+    for mount in unit.mounts.values() {
+        let source = match &mount.source {
+            spec::MountSource::Volume { volume, subpath } => {
+                let volume_spec = declared.volumes.get(volume).cloned().unwrap_or_default();
+                MountSource::Bind { path: ensure_volume(volume, &volume_spec)?, subpath: subpath.clone() }
+            }
+            spec::MountSource::Bind { path, create } => MountSource::Bind {
+                path: if *create { ensure_dir(path.into())? } else { path.into() },
+                subpath: None,
+            },
+            spec::MountSource::Tmpfs { size, mode } => MountSource::Tmpfs { size: *size, mode: *mode },
+        };
+        let target = mount.target.clone();
+        mounts.push(Mount { source, target, read_only: mount.read_only, exec: mount.exec });
+    }
+    Ok(mounts)
+}
+
+/// The directory of a volume; owner and mode are set when it is made, later the unit's own changes stand.
+fn ensure_volume(name: &Name, volume: &Volume) -> Result<PathBuf, Error> {
+    let path = Path::new(VOLUMES_DIR).join(name.as_str());
+    if path.is_dir() {
+        return Ok(path);
+    }
+    let fault = |source| Error::Path { doing: "make volume", path: path.display().to_string(), source };
+    let making = path.with_file_name(format!(".{name}.new"));
+    fs::create_dir_all(&making).map_err(fault)?;
+    chown(&making, Some(volume.uid), Some(volume.gid)).map_err(fault)?;
+    fs::set_permissions(&making, fs::Permissions::from_mode(volume.mode)).map_err(fault)?;
+    // Whole or not at all: a power cut leaves no volume with the wrong owner.
+    fs::rename(&making, &path).map_err(fault)?;
+    Ok(path)
+}
+
+fn ensure_dir(path: PathBuf) -> Result<PathBuf, Error> {
+    let fault = |source| Error::Path { doing: "make directory", path: path.display().to_string(), source };
+    fs::create_dir_all(&path).map_err(fault)?;
+    Ok(path)
+}
+
+/// The unit's limits as numbers, given the memory of the node in bytes.
+pub fn limits(unit: &Unit, node_memory: u64) -> Result<Limits, Error> {
+    let bytes = |amount: Amount| match amount {
+        Amount::Max => u64::MAX,
+        Amount::Bytes(bytes) => bytes,
+        Amount::Percent(percent) => node_memory / 100 * u64::from(percent),
+    };
+    let micros = |time: std::time::Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    let period = micros(unit.cpu.period);
+    let quota = |milli: u32| (period.saturating_mul(u64::from(milli)) / 1000, period);
+    Ok(Limits {
+        memory_max: unit.memory.max.map(bytes),
+        memory_high: unit.memory.high.map(bytes),
+        memory_low: unit.memory.low.map(bytes),
+        memory_min: unit.memory.min.map(bytes),
+        memory_swap_max: Some(bytes(unit.memory.swap_max)),
+        memory_oom_group: Some(unit.memory.oom_group),
+        cpu_max: unit.cpu.max.map(|max| quota(max.0)),
+        cpu_max_burst: (!unit.cpu.burst.is_zero()).then(|| micros(unit.cpu.burst)),
+        cpu_weight: unit.cpu.weight,
+        cpu_idle: unit.cpu.idle.then_some(true),
+        pids_max: Some(u64::from(unit.pids.max)),
+        io_weight: unit.io.weight,
+        io_max: unit.io.limits.iter().map(io_max).collect::<Result<_, _>>()?,
+    })
+}
+
+fn io_max((path, limit): (&String, &spec::IoLimit)) -> Result<IoMax, Error> {
+    let fault = |source| Error::Path { doing: "find block device", path: path.clone(), source };
+    let device = fs::metadata(path).map_err(fault)?.rdev();
+    Ok(IoMax {
+        device: (rustix::fs::major(device), rustix::fs::minor(device)),
+        rbps: limit.read_bps,
+        wbps: limit.write_bps,
+        riops: limit.read_iops,
+        wiops: limit.write_iops,
+    })
+}
+
+/// All layers and the configuration of a unit's image.
+pub fn find_image<'a>(images: &'a BTreeMap<berth_units::Reference, StoredImage>, unit: &Unit) -> Result<&'a StoredImage, Error> {
+    images.get(&unit.image.reference).ok_or_else(|| Error::NoImage(unit.image.reference.to_string()))
+}

@@ -1,0 +1,219 @@
+//! What a call of the control interface does.
+
+use std::io::Write;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use berth_runtime::Daemon;
+use berth_units::launch::launch;
+use berth_units::life::{Event, Life};
+use berth_units::observed::Wanted;
+use berth_units::spec::LogSink;
+use berth_units::wire::control::{Call, DESCRIPTION, Exec, Fault, Logs, Then};
+use berth_units::wire::init::ToInit;
+use berth_units::wire::session;
+use berth_units::{Name, diagnostic};
+use rustix::fs::MemfdFlags;
+use serde_json::{Value, json};
+
+use super::clients::{Asked, Reply, Sent};
+use super::poll::{Interest, Source};
+use super::{Supervisor, container};
+use crate::kmsg::Chain;
+use crate::session::Request;
+use crate::{notice, warning};
+
+/// What becomes of a call.
+enum Answer {
+    /// A reply at once.
+    Now(Value),
+    /// The connection goes to a session process, which has this to do.
+    Session(Request),
+}
+
+impl Supervisor {
+    /// Clients wait to be let in.
+    pub(super) fn accept(&mut self) {
+        let Some(listener) = self.link.kept(super::LISTENER) else {
+            return;
+        };
+        let flags = rustix::net::SocketFlags::CLOEXEC;
+        while let Ok(socket) = rustix::net::accept_with(listener, flags) {
+            let Some(client) = self.clients.add(socket) else {
+                warning!("too many clients of the control socket; one was turned away");
+                continue;
+            };
+            let added = self.clients.socket(client).map(|fd| self.poll.add(fd, Source::Client(client), Interest::Read));
+            if !matches!(added, Some(Ok(()))) {
+                self.clients.remove(client);
+            }
+        }
+    }
+
+    /// A client sent something, went away, or has room again.
+    pub(super) fn client_ready(&mut self, client: u64) {
+        let sent = match self.clients.receive(client) {
+            Asked::Nothing => self.clients.flush(client),
+            Asked::Gone => Sent::Gone,
+            Asked::Fault(fault) => self.clients.reply(client, &Reply::fault(&fault)),
+            Asked::Call(call, upgrade) => match self.answer(call, upgrade) {
+                Ok(Answer::Now(value)) => self.clients.reply(client, &Reply::parameters(&value)),
+                Ok(Answer::Session(request)) => return self.upgrade(client, &request),
+                Err(fault) => self.clients.reply(client, &Reply::fault(&fault)),
+            },
+        };
+        self.after_sending(client, sent);
+    }
+
+    fn after_sending(&mut self, client: u64, sent: Sent) {
+        let interest = match sent {
+            Sent::All => Interest::Read,
+            Sent::Some => Interest::ReadWrite,
+            Sent::Gone => {
+                self.poll.forget(&Source::Client(client));
+                self.clients.remove(client);
+                return;
+            }
+        };
+        let changed = self.clients.socket(client).map(|fd| self.poll.change(fd, &Source::Client(client), interest));
+        if !matches!(changed, Some(Ok(()))) {
+            self.clients.remove(client);
+        }
+    }
+
+    fn answer(&mut self, call: Call, upgrade: bool) -> Result<Answer, Fault> {
+        let value = match call {
+            Call::GetInfo {} => json!({
+                "vendor": "berth", "product": "berth", "version": env!("CARGO_PKG_VERSION"),
+                "url": "", "interfaces": ["org.varlink.service", "io.berth.Control"],
+            }),
+            Call::GetInterfaceDescription { interface } if interface == "io.berth.Control" => {
+                json!({ "description": DESCRIPTION })
+            }
+            Call::GetInterfaceDescription { .. } => {
+                return Err(Fault::InvalidParameter { parameter: "interface".to_owned() });
+            }
+            Call::Status {} => serde_json::to_value(self.status()).map_err(|error| failed(&error))?,
+            Call::Start { unit } => self.ask_start(&unit, false)?,
+            Call::Stop { unit } => self.ask_stop(&unit)?,
+            Call::Restart { unit } => self.ask_start(&unit, true)?,
+            Call::Shutdown { then } => self.ask_shutdown(then)?,
+            Call::Exec(_) | Call::Logs(_) if !upgrade => {
+                return Err(Fault::InvalidParameter { parameter: "upgrade".to_owned() });
+            }
+            Call::Exec(exec) => return self.ask_exec(&exec).map(Answer::Session),
+            Call::Logs(logs) => return self.ask_logs(logs).map(Answer::Session),
+        };
+        Ok(Answer::Now(value))
+    }
+
+    fn known(&self, unit: &Name) -> Result<(), Fault> {
+        if self.observed.units.contains_key(unit) {
+            return Ok(());
+        }
+        let names = self.observed.units.keys().map(Name::as_str);
+        let nearest = diagnostic::nearest(unit.as_str(), names).map(str::to_owned);
+        Err(Fault::NoSuchUnit { unit: unit.to_string(), nearest })
+    }
+
+    fn ask_start(&mut self, unit: &Name, again: bool) -> Result<Value, Fault> {
+        self.known(unit)?;
+        if !self.set.declared.units.contains_key(unit) {
+            return Err(Fault::Failed { why: format!("'{unit}' is no longer declared") });
+        }
+        if let Some(seen) = self.observed.units.get_mut(unit) {
+            seen.record.wanted = Wanted::Started;
+            seen.record.restarts = 0;
+            seen.record.failures = 0;
+            let stopping = matches!(seen.record.life, Life::Stopping | Life::Killing);
+            seen.record.again = seen.record.life.has_process() && (again || stopping);
+        }
+        self.step(unit, Event::StartAsked);
+        Ok(json!({}))
+    }
+
+    fn ask_stop(&mut self, unit: &Name) -> Result<Value, Fault> {
+        self.known(unit)?;
+        if let Some(seen) = self.observed.units.get_mut(unit) {
+            seen.record.wanted = Wanted::Stopped;
+            seen.record.again = false;
+        }
+        self.step(unit, Event::StopAsked);
+        Ok(json!({}))
+    }
+
+    fn ask_shutdown(&mut self, then: Then) -> Result<Value, Fault> {
+        notice!("asked to {}", if then == Then::Reboot { "reboot" } else { "power off" });
+        self.link.say(ToInit::Shutdown { reboot: then == Then::Reboot }).map_err(|error| failed(&error))?;
+        Ok(json!({}))
+    }
+
+    fn ask_exec(&mut self, asked: &Exec) -> Result<Request, Fault> {
+        self.known(&asked.unit)?;
+        if asked.argv.is_empty() {
+            return Err(Fault::InvalidParameter { parameter: "argv".to_owned() });
+        }
+        let seen = self.observed.units.get(&asked.unit).filter(|seen| seen.record.life.is_up());
+        let pid = seen.and_then(|seen| seen.record.run.as_ref()).map(|run| run.pid);
+        let unit = self.set.declared.units.get(&asked.unit);
+        let image = unit.and_then(|unit| self.images.images.get(&unit.image.reference));
+        let (Some(pid), Some(unit), Some(image)) = (pid, unit, image) else {
+            let state = self.observed.units.get(&asked.unit).map(|seen| seen.record.life.state(true));
+            let state = state.unwrap_or(berth_units::wire::control::State::Stopped);
+            return Err(Fault::WrongState { unit: asked.unit.to_string(), state });
+        };
+        let launch = launch(unit, &image.config).map_err(|error| failed(&error))?;
+        let spec = container::exec_spec(unit, &launch, asked, pid).map_err(|error| failed(&error))?;
+        Ok(Request::Exec { spec: Box::new(spec), tty: asked.tty })
+    }
+
+    fn ask_logs(&mut self, logs: Logs) -> Result<Request, Fault> {
+        self.known(&logs.unit)?;
+        let sink = self.set.declared.units.get(&logs.unit).map_or(LogSink::Store, |unit| unit.log.to);
+        if sink == LogSink::None {
+            return Err(Fault::Failed { why: format!("'{}' keeps no log: log.to is \"none\"", logs.unit) });
+        }
+        Ok(Request::Logs { logs, ram: sink == LogSink::Ram })
+    }
+
+    /// Gives a client's connection to a process of its own, after the reply that ends varlink on it.
+    fn upgrade(&mut self, client: u64, request: &Request) {
+        if self.clients.reply(client, &Reply::parameters(&json!({}))) == Sent::All
+            && let Err(why) = spawn_session(self.clients.socket(client), request)
+        {
+            let mut frame = Vec::new();
+            session::encode(session::Kind::Error, why.as_bytes(), &mut frame);
+            self.clients.send(client, &frame);
+        }
+        self.after_sending(client, Sent::Gone);
+    }
+}
+
+/// The session process: descriptor 3 is the connection, 4 what to do.
+fn spawn_session(socket: Option<BorrowedFd<'_>>, request: &Request) -> Result<(), String> {
+    let socket = socket.ok_or("the client is gone")?;
+    let request = request_file(request).map_err(|error| format!("cannot pass the request on: {error}"))?;
+    let argv = ["berth-session".to_owned()];
+    let daemon = Daemon {
+        path: Path::new("/bin/berth-session"),
+        argv: &argv,
+        env: &[],
+        fds: &[(socket, 3), (request.as_fd(), 4)],
+        cgroup: Some(Path::new(super::SYSTEM_CGROUPS)).map(|dir| dir.join("session")).as_deref(),
+        clone_parent: true,
+        oom_score_adj: 0,
+    };
+    daemon.spawn().map(drop).map_err(|error| Chain(&error).to_string())
+}
+
+fn request_file(request: &Request) -> std::io::Result<OwnedFd> {
+    let memfd = rustix::fs::memfd_create("session", MemfdFlags::CLOEXEC)?;
+    let mut file = std::fs::File::from(memfd);
+    file.write_all(&serde_json::to_vec(request)?)?;
+    std::io::Seek::rewind(&mut file)?;
+    Ok(file.into())
+}
+
+fn failed(error: &dyn std::error::Error) -> Fault {
+    Fault::Failed { why: Chain(error).to_string() }
+}

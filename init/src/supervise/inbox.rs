@@ -1,0 +1,300 @@
+//! What others tell the supervisor: netd, the log process' needs, the unit files, the cgroups.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use berth_runtime::Daemon;
+use berth_units::observed::{Attach, NetworkSeen};
+use berth_units::wire::PACKET_MAX;
+use berth_units::wire::net::{Interface, Reply, Request};
+use berth_units::wire::log;
+use berth_units::Name;
+use rustix::fs::inotify;
+
+use super::container::cgroup_dir;
+use super::daemons::Kind;
+use super::link::fd_name;
+use super::poll::{Interest, Source};
+use super::{SYSTEM_CGROUPS, Supervisor, clock, network, source};
+use crate::channel::{Channel, Received};
+use crate::kmsg::Chain;
+use crate::{error, notice, warning};
+
+/// Changes of cgroup.events: one inotify descriptor for all units (cgroup-v2.rst, "cgroup.events").
+#[derive(Debug)]
+pub struct CgroupEvents(OwnedFd);
+
+/// Changes of the unit set on the data partition.
+#[derive(Debug)]
+pub struct UnitFiles(OwnedFd);
+
+impl CgroupEvents {
+    /// Watches nothing yet.
+    pub fn new() -> std::io::Result<Self> {
+        Ok(Self(inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?))
+    }
+
+    fn watch(&self, unit: &Name) -> rustix::io::Result<()> {
+        inotify::add_watch(&self.0, cgroup_dir(unit).join("cgroup.events"), inotify::WatchFlags::MODIFY).map(drop)
+    }
+}
+
+impl UnitFiles {
+    /// Watches `/data` for a `units` folder that is moved in: a set changes by rename, whole, never file by file.
+    pub fn new() -> std::io::Result<Self> {
+        let inotify = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
+        inotify::add_watch(&inotify, super::disks::DATA_DIR, inotify::WatchFlags::MOVED_TO)?;
+        Ok(Self(inotify))
+    }
+}
+
+impl AsFd for CgroupEvents {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl AsFd for UnitFiles {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Reads everything that waits, without a look at it: what changed is read from its source.
+fn drain(inotify: impl AsFd) {
+    let mut buffer = [0; 4096];
+    while rustix::io::read(&inotify, &mut buffer).is_ok_and(|len| len > 0) {}
+}
+
+impl Supervisor {
+    /// Has a unit's cgroup.events tell us when its last process is gone.
+    pub(super) fn watch_cgroup(&self, unit: &Name) {
+        if let Err(errno) = self.cgroup_events.watch(unit) {
+            error!("cannot watch the cgroup of '{unit}': {errno}; ignoring");
+        }
+    }
+
+    pub(super) fn cgroups_changed(&mut self) {
+        drain(&self.cgroup_events);
+        let waiting = self.observed.units.iter().filter(|(_, seen)| seen.populated && !seen.record.life.has_process());
+        let names: Vec<_> = waiting.map(|(name, _)| name.clone()).collect();
+        for name in names {
+            self.look_at_cgroup(&name);
+        }
+    }
+
+    pub(super) fn unit_files_changed(&mut self) {
+        drain(&self.unit_files);
+        let set = source::read_set(Some(&self.set));
+        match &set.fault {
+            Some(fault) => error!("the new unit set is refused, nothing was changed: {fault}"),
+            None => notice!("unit set from {}: {} units", set.origin, set.declared.units.len()),
+        }
+        self.take_set(set);
+    }
+
+    /// Starts those of our own processes that are due.
+    pub(super) fn start_due_daemons(&mut self) {
+        for kind in self.daemons.due(clock::now()) {
+            let pid = match self.start_daemon(kind) {
+                Ok(pid) => Some(pid),
+                Err(why) => {
+                    error!("cannot start {}: {why}", kind.name());
+                    None
+                }
+            };
+            self.daemons.started(kind, pid, clock::now());
+        }
+    }
+
+    fn start_daemon(&mut self, kind: Kind) -> Result<i32, String> {
+        let cgroup = berth_runtime::Cgroup::ensure(Path::new(SYSTEM_CGROUPS).join(kind.name()));
+        let cgroup = cgroup.map_err(|error| Chain(&error).to_string())?;
+        // A supervisor that died between a start and its note of it has left one that nobody knows.
+        cgroup.kill().map_err(|error| Chain(&error).to_string())?;
+        let theirs = self.connect_daemon(kind).map_err(|error| format!("no channel: {error}"))?;
+        let argv: Vec<_> = kind.command().iter().map(|word| (*word).to_owned()).collect();
+        let program = argv.first().cloned().unwrap_or_default();
+        // Standard error goes where ours goes: the kernel's log.
+        let stderr = std::io::stderr();
+        let mut inherited = vec![(stderr.as_fd(), 2)];
+        inherited.extend(theirs.as_ref().map(|channel| (channel.as_fd(), 3)));
+        let daemon = Daemon {
+            path: Path::new(&program),
+            argv: &argv,
+            env: &[],
+            fds: &inherited,
+            cgroup: Some(cgroup.path()),
+            clone_parent: true,
+            oom_score_adj: -900,
+        };
+        let running = daemon.spawn().map_err(|error| Chain(&error).to_string())?;
+        self.greet_daemon(kind);
+        Ok(running.pid)
+    }
+
+    /// A new channel: our end is kept by PID 1 under its name, theirs is returned. The old one closes, and an old
+    /// process that still has it ends.
+    fn connect_daemon(&mut self, kind: Kind) -> std::io::Result<Option<Channel>> {
+        let Some(name) = kind.channel() else {
+            return Ok(None);
+        };
+        let (ours, theirs) = Channel::pair()?;
+        self.link.keep(name, ours.as_fd().try_clone_to_owned()?)?;
+        self.take_channel(kind, ours)?;
+        Ok(Some(theirs))
+    }
+
+    /// Uses a channel from now on.
+    pub(super) fn take_channel(&mut self, kind: Kind, channel: Channel) -> std::io::Result<()> {
+        match kind {
+            Kind::Netd => {
+                self.poll.add(&channel, Source::Netd, Interest::Read)?;
+                self.netd = Some(channel);
+            }
+            Kind::Log => self.log = Some(channel),
+            Kind::Relay => {}
+        }
+        Ok(())
+    }
+
+    /// Tells a process that has just been started all that it has to know.
+    pub(super) fn greet_daemon(&mut self, kind: Kind) {
+        match kind {
+            Kind::Netd => self.declare_network(),
+            Kind::Log => {
+                let names: Vec<_> = self.observed.units.keys().cloned().collect();
+                for name in names {
+                    self.tell_log(&name);
+                }
+            }
+            Kind::Relay => {}
+        }
+    }
+
+    pub(super) fn daemon_exited(&mut self, pid: i32) {
+        let Some(kind) = self.daemons.exited(pid, clock::now()) else {
+            return;
+        };
+        warning!("{} ended; starting it again", kind.name());
+        match kind {
+            Kind::Netd => {
+                self.poll.forget(&Source::Netd);
+                self.netd = None;
+            }
+            Kind::Log => self.log = None,
+            Kind::Relay => {}
+        }
+    }
+
+    /// Sends netd the whole wanted state; what it was asked before is asked again.
+    pub(super) fn declare_network(&mut self) {
+        self.generation += 1;
+        let state = Box::new(network::wanted(&self.set.declared, &self.leases));
+        self.ask_netd(&Request::Declare { generation: self.generation, state }, &[]);
+        for seen in self.observed.units.values_mut().filter(|seen| seen.attach == Attach::Asked) {
+            seen.attach = Attach::Unasked;
+        }
+    }
+
+    /// Asks for the interfaces of a held process.
+    pub(super) fn ask_attach(&mut self, name: &Name, interfaces: Vec<Interface>) {
+        let run = self.observed.units.get(name).and_then(|seen| seen.record.run.as_ref()).map_or(0, |run| run.number);
+        let netns = self.held.get(name).and_then(|held| held.netns.as_ref()).map(|fd| fd.as_fd().try_clone_to_owned());
+        if let Some(Ok(netns)) = netns {
+            self.ask_netd(&Request::Attach { unit: name.clone(), run, interfaces }, &[netns.as_fd()]);
+        }
+    }
+
+    /// What cannot be sent is not lost: netd is dead then or will be restarted, and is told everything anew.
+    fn ask_netd(&self, request: &Request, fds: &[BorrowedFd<'_>]) {
+        let Some(netd) = &self.netd else {
+            return;
+        };
+        let sent = serde_json::to_vec(request).map_err(std::io::Error::from).and_then(|text| netd.send(&text, fds));
+        if let Err(error) = sent {
+            error!("cannot tell netd: {error}");
+        }
+    }
+
+    pub(super) fn netd_ready(&mut self) {
+        let mut buffer = vec![0; PACKET_MAX];
+        loop {
+            let Some(netd) = &self.netd else {
+                return;
+            };
+            match netd.receive(&mut buffer) {
+                Ok(Received::Packet { len, .. }) => {
+                    match serde_json::from_slice(buffer.get(..len).unwrap_or_default()) {
+                        Ok(reply) => self.netd_said(reply),
+                        Err(error) => error!("netd said something that makes no sense: {error}"),
+                    }
+                }
+                // Its exit is told by PID 1.
+                Ok(Received::Closed) => {
+                    self.poll.forget(&Source::Netd);
+                    self.netd = None;
+                    return;
+                }
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn netd_said(&mut self, reply: Reply) {
+        match reply {
+            Reply::Declared { generation, failed, error } if generation == self.generation => {
+                if let Some(error) = error {
+                    error!("network: {error}");
+                }
+                let seen = |name: &Name| match failed.get(name) {
+                    None => NetworkSeen::Up,
+                    Some(why) => NetworkSeen::Failed(why.clone()),
+                };
+                let networks = self.set.declared.networks.keys();
+                self.observed.networks = networks.map(|name| (name.clone(), seen(name))).collect();
+                for (name, why) in &failed {
+                    error!("network {name}: {why}");
+                }
+            }
+            Reply::Declared { .. } => {}
+            Reply::Attached { unit, run, error } => {
+                let seen = self.observed.units.get_mut(&unit);
+                let is_it = |seen: &&mut berth_units::observed::Seen| {
+                    seen.record.run.as_ref().is_some_and(|current| current.number == run)
+                };
+                match (seen.filter(is_it), error) {
+                    (Some(seen), None) => seen.attach = Attach::Done,
+                    (Some(_), Some(why)) => self.fail_run(&unit, &why),
+                    (None, _) => {}
+                }
+            }
+            Reply::Uplink(uplink) => self.uplink = uplink,
+        }
+    }
+
+    /// Gives the log process a unit's pipes.
+    pub(super) fn tell_log(&mut self, name: &Name) {
+        let pipes = ["stdout", "stderr"].map(|what| self.link.kept(&fd_name(what, name)));
+        let ([Some(stdout), Some(stderr)], Some(channel)) = (pipes, &self.log) else {
+            return;
+        };
+        let settings = self.set.declared.units.get(name).map(|unit| unit.log.clone()).unwrap_or_default();
+        let request = log::Request::Add { unit: name.clone(), log: settings };
+        send_log(channel, &request, &[stdout, stderr]);
+    }
+
+    /// Takes a unit's pipes from the log process.
+    pub(super) fn untell_log(&mut self, name: &Name) {
+        if let Some(channel) = &self.log {
+            send_log(channel, &log::Request::Remove { unit: name.clone() }, &[]);
+        }
+    }
+}
+
+fn send_log(channel: &Channel, request: &log::Request, fds: &[BorrowedFd<'_>]) {
+    let sent = serde_json::to_vec(request).map_err(std::io::Error::from).and_then(|text| channel.send(&text, fds));
+    if let Err(error) = sent {
+        error!("cannot tell the log process: {error}");
+    }
+}

@@ -1,0 +1,171 @@
+//! The supervisor: wait, take the event in, plan, execute.
+//!
+//! It keeps no truth of its own. Processes and their cgroups are the kernel's, descriptors are kept by PID 1, what
+//! people asked for and how runs ended is written down in RAM ([`records`]) before the next step; addresses lie on
+//! the data partition. So a normal start, a start after a crash and a start after an upgrade are one code path:
+//! [`boot`] reads all of it and goes on.
+//!
+//! Not here: decisions (`berth_units::plan`), system calls of containers (`berth_runtime`), the network (netd).
+
+mod boot;
+mod clients;
+mod clock;
+mod container;
+mod control;
+mod daemons;
+mod disks;
+mod execute;
+mod inbox;
+mod link;
+mod network;
+mod poll;
+mod records;
+mod signal;
+mod source;
+mod status;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::time::Duration;
+
+use berth_runtime::Held;
+use berth_units::Name;
+use berth_units::addresses::Leases;
+use berth_units::observed::{Moment, Observed};
+use berth_units::plan::{is_drained, next_wake, plan};
+use berth_units::wire::image::Index;
+use berth_units::wire::init::ToInit;
+use berth_units::wire::net::UplinkState;
+
+use crate::channel::Channel;
+use clients::Clients;
+use daemons::Daemons;
+use link::{Link, Word};
+use poll::{Poll, Source};
+
+/// Under this name PID 1 keeps the listening control socket: clients find somebody in the queue at any time.
+const LISTENER: &str = "control";
+/// cgroups of our own processes.
+const SYSTEM_CGROUPS: &str = "/sys/fs/cgroup/system";
+/// More rounds of planning than this without an event in between mean that an action does not do what it says.
+const ROUNDS_MAX: usize = 64;
+
+/// Why the supervisor cannot go on. PID 1 starts another one.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The channel to PID 1.
+    #[error("cannot talk to PID 1")]
+    Link(#[source] io::Error),
+    /// The epoll set.
+    #[error("cannot wait for events")]
+    Poll(#[source] io::Error),
+}
+
+/// Everything that the supervisor knows.
+struct Supervisor {
+    link: Link,
+    poll: Poll,
+    set: source::Set,
+    images: Index,
+    leases: Leases,
+    observed: Observed,
+    /// Processes that wait for their network; they end with this supervisor.
+    held: BTreeMap<Name, Held>,
+    daemons: Daemons,
+    netd: Option<Channel>,
+    generation: u64,
+    uplink: UplinkState,
+    log: Option<Channel>,
+    clients: Clients,
+    cgroup_events: inbox::CgroupEvents,
+    unit_files: inbox::UnitFiles,
+    node_memory: u64,
+    lasting: bool,
+    restarts: u32,
+    started: Moment,
+    drained_said: bool,
+}
+
+/// Runs until PID 1 closes the channel or something breaks that only a new start can mend.
+pub fn run(channel: Channel) -> Result<(), Error> {
+    let (link, restarts, early) = Link::open(channel).map_err(Error::Link)?;
+    let mut supervisor = Supervisor::boot(link, restarts)?;
+    for word in early {
+        supervisor.word(word)?;
+    }
+    loop {
+        supervisor.reconcile()?;
+        let events = supervisor.poll.wait(supervisor.timeout()).map_err(Error::Poll)?;
+        for source in events {
+            supervisor.handle(source)?;
+        }
+    }
+}
+
+impl Supervisor {
+    /// Plans and executes until there is nothing left to do.
+    fn reconcile(&mut self) -> Result<(), Error> {
+        self.start_due_daemons();
+        for _ in 0..ROUNDS_MAX {
+            let actions = plan(&self.set.declared, &self.observed, clock::now());
+            if actions.is_empty() {
+                return self.say_drained();
+            }
+            for action in &actions {
+                self.execute(action);
+            }
+        }
+        crate::error!("the plan does not settle; going on with the next event");
+        Ok(())
+    }
+
+    fn say_drained(&mut self) -> Result<(), Error> {
+        if self.observed.draining && !self.drained_said && is_drained(&self.observed) {
+            self.drained_said = true;
+            self.link.say(ToInit::Stopped).map_err(Error::Link)?;
+        }
+        Ok(())
+    }
+
+    /// How long nothing has to be done unless something happens.
+    fn timeout(&self) -> Option<Duration> {
+        let wakes = [next_wake(&self.set.declared, &self.observed), self.daemons.next_wake()];
+        let next = wakes.into_iter().flatten().min()?;
+        Some(next.since(clock::now()))
+    }
+
+    fn handle(&mut self, source: Source) -> Result<(), Error> {
+        match source {
+            Source::Init => {
+                while let Some(word) = self.link.receive().map_err(Error::Link)? {
+                    self.word(word)?;
+                }
+            }
+            Source::Netd => self.netd_ready(),
+            Source::UnitFiles => self.unit_files_changed(),
+            Source::Cgroups => self.cgroups_changed(),
+            Source::Listener => self.accept(),
+            Source::Client(client) => self.client_ready(client),
+            Source::Status(unit) => self.status_changed(&unit),
+            Source::ReadyLine(unit) => self.ready_line(&unit),
+        }
+        Ok(())
+    }
+
+    /// PID 1 said something. An exit is acknowledged once what it changes is written down.
+    fn word(&mut self, word: Word) -> Result<(), Error> {
+        match word {
+            Word::Exit(exit) => {
+                if self.unit_exited(exit.pid, exit.status).is_none() {
+                    self.daemon_exited(exit.pid);
+                }
+                self.link.say(ToInit::Ack { seq: exit.seq }).map_err(Error::Link)
+            }
+            Word::StopAll => {
+                crate::notice!("stopping every unit");
+                self.observed.draining = true;
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! What the supervisor waits for: one epoll set, each descriptor with the name of what it is.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use berth_units::Name;
+use rustix::buffer::spare_capacity;
+use rustix::event::{Timespec, epoll};
+
+/// Where an event comes from.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Source {
+    /// The channel to PID 1.
+    Init,
+    /// The channel to netd.
+    Netd,
+    /// The unit set on the data partition changed.
+    UnitFiles,
+    /// cgroup.events of some unit changed.
+    Cgroups,
+    /// A client wants a connection.
+    Listener,
+    /// A client's connection.
+    Client(u64),
+    /// The status pipe of a unit's process: execve or a failing step.
+    Status(Name),
+    /// The descriptor on which a unit says that it is ready.
+    ReadyLine(Name),
+}
+
+/// The epoll set.
+#[derive(Debug)]
+pub struct Poll {
+    epoll: OwnedFd,
+    sources: BTreeMap<u64, Source>,
+    next: u64,
+}
+
+/// What a source can be waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interest {
+    /// Something to read, or the end.
+    Read,
+    /// The same, or room to write.
+    ReadWrite,
+}
+
+impl Interest {
+    fn flags(self) -> epoll::EventFlags {
+        match self {
+            Self::Read => epoll::EventFlags::IN,
+            Self::ReadWrite => epoll::EventFlags::IN | epoll::EventFlags::OUT,
+        }
+    }
+}
+
+impl Poll {
+    /// An empty set.
+    pub fn new() -> io::Result<Self> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        Ok(Self { epoll, sources: BTreeMap::new(), next: 0 })
+    }
+
+    /// Waits for `fd` from now on, under the name `source`; the kernel takes it out when the descriptor is closed.
+    pub fn add(&mut self, fd: impl AsFd, source: Source, interest: Interest) -> io::Result<()> {
+        self.forget(&source);
+        self.next += 1;
+        epoll::add(&self.epoll, fd, epoll::EventData::new_u64(self.next), interest.flags())?;
+        self.sources.insert(self.next, source);
+        Ok(())
+    }
+
+    /// Changes what is waited for.
+    pub fn change(&mut self, fd: impl AsFd, source: &Source, interest: Interest) -> io::Result<()> {
+        let Some((key, _)) = self.sources.iter().find(|(_, known)| *known == source) else {
+            return Ok(());
+        };
+        Ok(epoll::modify(&self.epoll, fd, epoll::EventData::new_u64(*key), interest.flags())?)
+    }
+
+    /// Stops waiting for a descriptor that stays open.
+    pub fn remove(&mut self, fd: impl AsFd, source: &Source) {
+        // It may have been closed already: then there is nothing to take out.
+        drop(epoll::delete(&self.epoll, fd));
+        self.forget(source);
+    }
+
+    /// Events that still come under this name are dropped.
+    pub fn forget(&mut self, source: &Source) {
+        self.sources.retain(|_, known| known != source);
+    }
+
+    /// Waits for events, at most `timeout`; none for as long as it takes. Interrupted by a signal: no events.
+    pub fn wait(&self, timeout: Option<Duration>) -> io::Result<Vec<Source>> {
+        let timeout = timeout.map(|time| Timespec {
+            tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: i64::from(time.subsec_nanos()),
+        });
+        let mut events = Vec::with_capacity(64);
+        match epoll::wait(&self.epoll, spare_capacity(&mut events), timeout.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(events.iter().filter_map(|event| self.sources.get(&event.data.u64()).cloned()).collect())
+    }
+}

@@ -1,0 +1,87 @@
+//! Where the unit set comes from: the data partition, or the factory's when that one cannot be used.
+//!
+//! A set is taken whole or not at all. At boot a faulty set on the data partition gives way to the factory's; later
+//! a faulty change is refused and what runs goes on.
+
+use std::fs;
+use std::io::Read;
+use std::path::Path;
+
+use berth_units::diagnostic::{Diagnostic, Severity};
+use berth_units::spec::Declared;
+use berth_units::{SourceFile, parse_set};
+
+/// The operator's units.
+pub const DATA_UNITS: &str = "/data/units";
+/// The units that were built into the image.
+pub const FACTORY_UNITS: &str = "/etc/berth/units";
+/// The node's own settings.
+pub const NODE_FILE: &str = "/etc/berth/node.toml";
+
+/// Over this no file is read: units::parse_set refuses it by its length.
+const FILE_MAX: u64 = 1 << 20;
+
+/// A set that is in force.
+#[derive(Clone, Debug, Default)]
+pub struct Set {
+    /// What it means.
+    pub declared: Declared,
+    /// `data` or `factory`.
+    pub origin: &'static str,
+    /// Why a better one is not in force.
+    pub fault: Option<String>,
+}
+
+/// The set to run, from disk. `current` is what runs now and stays when the new one is faulty.
+pub fn read_set(current: Option<&Set>) -> Set {
+    let fault = if Path::new(DATA_UNITS).is_dir() {
+        match read_and_parse(DATA_UNITS) {
+            Ok(declared) => return Set { declared, origin: "data", fault: None },
+            Err(fault) => Some(fault),
+        }
+    } else {
+        None
+    };
+    match (current, read_and_parse(FACTORY_UNITS)) {
+        (Some(current), _) if fault.is_some() => Set { fault, ..current.clone() },
+        (_, Ok(declared)) => Set { declared, origin: "factory", fault },
+        (_, Err(factory)) => {
+            let fault = fault.map_or(factory.clone(), |fault| format!("{fault}; and the factory's: {factory}"));
+            Set { declared: Declared::default(), origin: "none", fault: Some(fault) }
+        }
+    }
+}
+
+/// All faults in one line, the first ones whole.
+fn describe(diagnostics: &[Diagnostic]) -> String {
+    let errors: Vec<_> = diagnostics.iter().filter(|one| one.severity == Severity::Error).collect();
+    let first: Vec<_> = errors.iter().take(3).map(ToString::to_string).collect();
+    let rest = errors.len().saturating_sub(first.len());
+    let more = if rest > 0 { format!("; and {rest} more") } else { String::new() };
+    format!("{}{more}", first.join("; "))
+}
+
+fn read_and_parse(dir: &str) -> Result<Declared, String> {
+    let files = read_files(dir).map_err(|error| format!("cannot read '{dir}': {error}"))?;
+    let checked = parse_set(&files);
+    checked.declared.ok_or_else(|| describe(&checked.diagnostics))
+}
+
+fn read_files(dir: &str) -> std::io::Result<Vec<SourceFile>> {
+    let mut files = vec![SourceFile { path: NODE_FILE.to_owned(), text: read_text(Path::new(NODE_FILE))? }];
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            files.push(SourceFile { path: path.display().to_string(), text: read_text(&path)? });
+        }
+    }
+    files.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(files)
+}
+
+fn read_text(path: &Path) -> std::io::Result<String> {
+    let mut bytes = Vec::new();
+    fs::File::open(path)?.take(FILE_MAX).read_to_end(&mut bytes)?;
+    // What is not UTF-8 becomes a character that no TOML key or name may hold: the parser names the place.
+    Ok(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+}

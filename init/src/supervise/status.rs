@@ -1,0 +1,139 @@
+//! The answer to Status: put together from what is declared, what is written down and what the kernel says now.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use berth_runtime::cgroup::Cgroup;
+use berth_units::observed::{NetworkSeen, Seen};
+use berth_units::plan::{is_wanted, waits_for};
+use berth_units::spec::Unit;
+use berth_units::wire::control::{NodeStatus, PortStatus, State, Status, UnitStatus};
+use berth_units::{Name, life::Life};
+
+use super::clock;
+use super::{Supervisor, network};
+
+impl Supervisor {
+    /// Everything, as of now.
+    pub(super) fn status(&self) -> Status {
+        let containers = self.observed.units.iter().map(|(name, seen)| self.container_status(name, seen));
+        let networks = self.set.declared.networks.keys().map(|name| self.network_status(name));
+        let volumes = self.set.declared.volumes.keys().map(|name| self.resource_status(name, "volume", State::Ready));
+        Status { node: self.node_status(), units: containers.chain(networks).chain(volumes).collect() }
+    }
+
+    fn node_status(&self) -> NodeStatus {
+        let (memory_total, memory_available) = memory();
+        let mut restarts: BTreeMap<_, _> = self.daemons.restarts();
+        restarts.insert("supervise".to_owned(), u64::from(self.restarts));
+        NodeStatus {
+            hostname: self.set.declared.node.hostname.to_string(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
+            source: self.set.origin.to_owned(),
+            fault: self.set.fault.clone(),
+            revision: 0,
+            uptime: clock::now().since(berth_units::observed::Moment(0)).as_secs_f64(),
+            storage: if self.lasting { "data" } else { "ram" }.to_owned(),
+            memory_total,
+            memory_available,
+            addresses: self.uplink.addresses.iter().map(|net| net.address.to_string()).collect(),
+            restarts,
+        }
+    }
+
+    fn container_status(&self, name: &Name, seen: &Seen) -> UnitStatus {
+        let unit = self.set.declared.units.get(name);
+        let record = &seen.record;
+        let rests = unit.is_none_or(|unit| !is_wanted(unit, seen));
+        let usage = record.run.as_ref().map(|_| Cgroup::at(super::execute::cgroup_dir(name)).stats());
+        let image = unit.and_then(|unit| self.images.images.get(&unit.image.reference));
+        UnitStatus {
+            why: self.why(unit, seen),
+            pid: record.run.as_ref().map(|run| run.pid),
+            image: unit.map(|unit| unit.image.reference.to_string()),
+            image_digest: image.map(|image| image.digest.clone()),
+            restarts: record.restarts,
+            addresses: unit.map_or(Vec::new(), |unit| {
+                network::addresses(unit, &self.leases).iter().map(ToString::to_string).collect()
+            }),
+            since: clock::wall_text(record.since),
+            since_seconds: clock::now().since(record.since).as_secs_f64(),
+            next_try: record.next_try.map(clock::wall_text),
+            last_exit: record.last_exit.clone(),
+            memory: usage.as_ref().and_then(|usage| usage.memory_current),
+            memory_max: usage.as_ref().and_then(|usage| usage.memory_max),
+            cpu_usec: usage.as_ref().and_then(|usage| usage.cpu_usage_usec),
+            pids: usage.as_ref().and_then(|usage| usage.pids_current),
+            ports: unit.map_or(Vec::new(), ports),
+            ..self.resource_status(name, "container", record.life.state(rests))
+        }
+    }
+
+    /// Why a unit is in its state, where that is not plain.
+    fn why(&self, unit: Option<&Unit>, seen: &Seen) -> Option<String> {
+        let record = &seen.record;
+        let unit = unit?;
+        match record.life {
+            Life::Idle if is_wanted(unit, seen) => waits_for(&self.set.declared, &self.observed, unit),
+            Life::Held => Some("waits for its interfaces".to_owned()),
+            Life::Running => Some("runs, and has not said that it is ready".to_owned()),
+            Life::Backoff | Life::Failed => record.last_exit.as_ref().map(super::execute::describe_exit),
+            _ => None,
+        }
+    }
+
+    fn network_status(&self, name: &Name) -> UnitStatus {
+        let network = self.set.declared.networks.get(name);
+        let (state, why) = match self.observed.networks.get(name) {
+            Some(NetworkSeen::Up) => (State::Ready, None),
+            Some(NetworkSeen::Failed(why)) => (State::Failed, Some(why.clone())),
+            None => (State::Starting, Some("waits for netd".to_owned())),
+        };
+        let address = network.map(|network| format!("{}/{}", network.gateway, network.subnet.prefix));
+        UnitStatus { why, addresses: address.into_iter().collect(), ..self.resource_status(name, "network", state) }
+    }
+
+    fn resource_status(&self, name: &Name, kind: &str, state: State) -> UnitStatus {
+        UnitStatus {
+            name: name.to_string(),
+            kind: kind.to_owned(),
+            state,
+            why: None,
+            pid: None,
+            image: None,
+            image_digest: None,
+            restarts: 0,
+            addresses: Vec::new(),
+            since: clock::wall_text(self.started),
+            since_seconds: clock::now().since(self.started).as_secs_f64(),
+            next_try: None,
+            last_exit: None,
+            memory: None,
+            memory_max: None,
+            cpu_usec: None,
+            pids: None,
+            ports: Vec::new(),
+        }
+    }
+}
+
+fn ports(unit: &Unit) -> Vec<PortStatus> {
+    let status = |port: &berth_units::spec::Port| PortStatus {
+        protocol: port.protocol,
+        host_ip: port.host_ip,
+        host: port.host,
+        container: port.container,
+    };
+    unit.ports.values().map(status).collect()
+}
+
+/// MemTotal and MemAvailable of /proc/meminfo, bytes; zero where the kernel does not say.
+pub(super) fn memory() -> (u64, u64) {
+    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let field = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+        line.trim().trim_end_matches(" kB").parse::<u64>().ok()
+    };
+    (field("MemTotal:").unwrap_or(0) << 10, field("MemAvailable:").unwrap_or(0) << 10)
+}
