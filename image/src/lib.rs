@@ -2,7 +2,7 @@
 //!
 //! The road of an image: a *source* ([`archive`]) is opened and read as blobs; its manifests ([`manifest`]) say
 //! which layers it has; each layer's tar stream becomes a [`tree`] after its digests have been checked
-//! ([`layer`]); the trees of all images together are the *store* ([`store`]), written as one read-only file
+//! ([`layer`]) by [`import`]; the trees of all images together are the *store* ([`store`]), written as one read-only file
 //! system image by [`erofs`]. [`build`] adds the kernel and the initrd and is what `berth build` calls.
 //!
 //! Every byte of a source is hostile. Nothing here needs a privilege, mounts anything, runs another program or
@@ -10,6 +10,17 @@
 //! Running images is not done here.
 #![forbid(unsafe_code)]
 
+pub mod archive;
 pub mod build;
+pub mod compression;
+pub mod digest;
+pub mod erofs;
+pub mod extent;
+pub mod import;
+pub mod layer;
+pub mod manifest;
+pub mod store;
+pub mod tarfile;
+pub mod tree;
 
 pub use build::{Build, BuildError, Built, build};
