@@ -7,10 +7,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use berth_runtime::Cgroup;
-use berth_units::addresses::{Leases, assign};
+use berth_units::addresses::assign;
 use berth_units::life::Life;
 use berth_units::observed::{Attach, Observed, Record, Seen};
-use berth_units::spec::{Declared, Ready};
+use berth_units::spec::Declared;
 use berth_units::wire::control::CONTROL_SOCKET;
 use berth_units::wire::image::{INDEX_FILE, Index};
 use berth_units::wire::init::ToInit;
@@ -105,7 +105,10 @@ impl Supervisor {
 
     /// Takes over the channels to processes that still run.
     fn adopt_daemons(&mut self) {
-        for kind in Kind::ALL.into_iter().filter(|kind| self.daemons.is_running(*kind)) {
+        for kind in Kind::ALL {
+            if !self.daemons.is_running(kind) {
+                continue;
+            }
             let kept = kind.channel().and_then(|name| self.link.kept(name));
             let channel = kept.map(|fd| fd.try_clone_to_owned().and_then(Channel::from_fd));
             match channel {
@@ -162,8 +165,6 @@ impl Supervisor {
         self.observed.networks.clear();
         self.declare_network();
         self.greet_daemon(Kind::Log);
-        // Running units whose file did not change, but whose readiness is what changed, are made again by the plan.
-        debug_assert!(self.set.declared.units.values().all(|unit| unit.ready != Ready::Fd(0)));
     }
 
     fn settle_leases(&mut self, declared: &Declared) {

@@ -12,7 +12,8 @@ use berth_units::spec::LogSink;
 use berth_units::wire::control::{Call, DESCRIPTION, Exec, Fault, Logs, Then};
 use berth_units::wire::init::ToInit;
 use berth_units::wire::session;
-use berth_units::{Name, diagnostic};
+use berth_units::Name;
+use berth_units::nearest::nearest;
 use rustix::fs::MemfdFlags;
 use serde_json::{Value, json};
 
@@ -112,7 +113,7 @@ impl Supervisor {
             return Ok(());
         }
         let names = self.observed.units.keys().map(Name::as_str);
-        let nearest = diagnostic::nearest(unit.as_str(), names).map(str::to_owned);
+        let nearest = nearest(unit.as_str(), names).map(str::to_owned);
         Err(Fault::NoSuchUnit { unit: unit.to_string(), nearest })
     }
 
@@ -194,12 +195,13 @@ fn spawn_session(socket: Option<BorrowedFd<'_>>, request: &Request) -> Result<()
     let socket = socket.ok_or("the client is gone")?;
     let request = request_file(request).map_err(|error| format!("cannot pass the request on: {error}"))?;
     let argv = ["berth-session".to_owned()];
+    let cgroup = Path::new(super::SYSTEM_CGROUPS).join("session");
     let daemon = Daemon {
         path: Path::new("/bin/berth-session"),
         argv: &argv,
         env: &[],
         fds: &[(socket, 3), (request.as_fd(), 4)],
-        cgroup: Some(Path::new(super::SYSTEM_CGROUPS)).map(|dir| dir.join("session")).as_deref(),
+        cgroup: Some(&cgroup),
         clone_parent: true,
         oom_score_adj: 0,
     };

@@ -78,7 +78,7 @@ pub fn interfaces(declared: &Declared, leases: &Leases, unit: &Unit) -> Option<V
 /// /etc/hosts and /etc/resolv.conf of a unit: its own name, and the DNS server of its first network.
 pub fn etc_files(declared: &Declared, leases: &Leases, unit: &Unit) -> Vec<(String, String)> {
     let mut hosts = "127.0.0.1 localhost\n::1 localhost\n".to_owned();
-    for address in addresses(unit, leases).first() {
+    if let Some(address) = addresses(unit, leases).first() {
         hosts.push_str(&format!("{address} {}\n", unit.hostname));
     }
     let first = networks_of(unit).next().and_then(|name| Some((name, declared.networks.get(name)?)));

@@ -83,7 +83,7 @@ impl Poll {
     /// Stops waiting for a descriptor that stays open.
     pub fn remove(&mut self, fd: impl AsFd, source: &Source) {
         // It may have been closed already: then there is nothing to take out.
-        drop(epoll::delete(&self.epoll, fd));
+        let _gone = epoll::delete(&self.epoll, fd);
         self.forget(source);
     }
 
