@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use berth_runtime::Cgroup;
+use berth_runtime::cgroup::{CgroupError, Limits};
 use berth_units::addresses::assign;
 use berth_units::life::Life;
 use berth_units::observed::{Attach, Observed, Record, Seen};
@@ -93,9 +94,12 @@ impl Supervisor {
         self.link.kept(LISTENER).map_or(Ok(()), |fd| self.poll.add(fd, Source::Listener, Interest::Read))
     }
 
-    /// Host name, and how long PID 1 waits for us in a shutdown.
+    /// Host name, the memory that units together leave to the node, and how long PID 1 waits for us in a shutdown.
     fn settle_node(&self) -> Result<(), Error> {
         let node = &self.set.declared.node;
+        if let Err(error) = ensure_units_cgroup(self.node_memory.saturating_sub(node.memory_reserve)) {
+            error!("{}; limits of units may not hold", Chain(&error));
+        }
         if let Err(errno) = rustix::system::sethostname(node.hostname.as_str().as_bytes()) {
             error!("cannot set the host name: {errno}; ignoring");
         }
@@ -193,7 +197,7 @@ fn mount_disks() -> bool {
         error!("{}: nothing will last", Chain(&error));
         false
     });
-    for dir in [UNITS_DIR, CGROUPS_DIR, "/data/volumes", "/data/logs"] {
+    for dir in [UNITS_DIR, "/data/volumes", "/data/logs"] {
         if let Err(error) = fs::create_dir_all(dir) {
             error!("cannot make '{dir}': {error}; ignoring");
         }
@@ -201,6 +205,13 @@ fn mount_disks() -> bool {
     // Files of units are nobody's business but the unit's.
     drop(fs::set_permissions(DATA_DIR, fs::Permissions::from_mode(0o700)));
     lasting
+}
+
+/// The parent of every unit's cgroup: hands the controllers down, and keeps units from taking all memory.
+fn ensure_units_cgroup(memory_max: u64) -> Result<(), CgroupError> {
+    let cgroup = Cgroup::ensure(CGROUPS_DIR)?;
+    cgroup.enable(&["cpu", "io", "memory", "pids"])?;
+    cgroup.set(&Limits { memory_max: Some(memory_max), ..Limits::default() })
 }
 
 fn read_index() -> Index {

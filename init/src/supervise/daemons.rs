@@ -77,10 +77,11 @@ struct Record {
 pub struct Daemons(BTreeMap<Kind, Record>);
 
 impl Daemons {
-    /// As the supervisor before us left them. One that has ended since is told by its exit, which PID 1 kept.
+    /// Those that this machine needs, as the supervisor before us left them. One that has ended since is told by
+    /// its exit, which PID 1 kept.
     pub fn load() -> Self {
         let read = |kind: Kind| (kind, records::read(Path::new(DAEMONS_DIR), kind.name()).unwrap_or_default());
-        Self(Kind::ALL.map(read).into())
+        Self(Kind::ALL.into_iter().filter(|kind| *kind != Kind::Relay || has_relay_port()).map(read).collect())
     }
 
     /// Whether it runs, as far as we know.
@@ -128,6 +129,15 @@ impl Daemons {
         let count = |(kind, record): (&Kind, &Record)| (kind.name().to_owned(), record.starts.saturating_sub(1));
         self.0.iter().map(count).collect()
     }
+}
+
+/// Whether somebody outside offers a port for the control socket.
+fn has_relay_port() -> bool {
+    let Ok(ports) = std::fs::read_dir("/sys/class/virtio-ports") else {
+        return false;
+    };
+    let mut names = ports.filter_map(|port| std::fs::read_to_string(port.ok()?.path().join("name")).ok());
+    names.any(|name| name.trim_end() == berth_units::wire::mux::PORT_NAME)
 }
 
 /// The first end is answered at once: whoever kills netd should not notice.

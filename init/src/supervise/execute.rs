@@ -3,7 +3,7 @@
 //! Each change of a unit is written down before its effect can be seen outside, so that a supervisor killed
 //! between any two lines leaves something that the next one can go on from.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
 use berth_runtime::{Cgroup, Status as StepStatus, Stdio, read_status, spawn};
@@ -127,12 +127,11 @@ impl Supervisor {
         for what in ["stdout", "stderr"] {
             let name = fd_name(what, &unit.name);
             if self.link.kept(&name).is_none() {
-                let (reader, _writer) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| system(error.into()))?;
-                self.link.keep(&name, reader).map_err(system)?;
+                self.link.keep(&name, log_pipe().map_err(system)?).map_err(system)?;
                 made = true;
             }
             let reader = self.link.kept(&name).ok_or_else(|| system(std::io::ErrorKind::NotFound.into()))?;
-            ends.push(reopen_for_writing(reader).map_err(system)?);
+            ends.push(reopen(reader, false).map_err(system)?);
         }
         if made {
             self.tell_log(&unit.name);
@@ -411,11 +410,16 @@ pub(super) fn describe_exit(exit: &LastExit) -> String {
     exit.detail.as_ref().map_or(how.clone(), |detail| format!("{how}: {detail}"))
 }
 
-/// Another end of a pipe: open(2) of its name in /proc makes one.
-fn reopen_for_writing(reader: impl AsFd) -> std::io::Result<OwnedFd> {
-    use std::os::fd::AsRawFd;
-    let path = format!("/proc/self/fd/{}", reader.as_fd().as_raw_fd());
-    Ok(std::fs::File::options().write(true).open(path)?.into())
+/// A pipe open at both ends through one descriptor: its reader never sees an end, whoever else writes or not.
+fn log_pipe() -> std::io::Result<OwnedFd> {
+    let (reader, _writer) = pipe_with(PipeFlags::CLOEXEC)?;
+    reopen(reader, true)
+}
+
+/// Another end of a pipe, to write and perhaps to read: open(2) of its name in /proc makes one.
+fn reopen(pipe: impl AsFd, read: bool) -> std::io::Result<OwnedFd> {
+    let path = format!("/proc/self/fd/{}", pipe.as_fd().as_raw_fd());
+    Ok(std::fs::File::options().read(read).write(true).open(path)?.into())
 }
 
 fn libc_sigterm() -> i32 {

@@ -3,7 +3,11 @@
 //! A record is four bytes of connection number, one byte of type, two bytes of length (all big endian), and that
 //! many bytes. The host opens connections and chooses their numbers. Each side may have [`WINDOW`] bytes of data
 //! under way on a connection; [`Kind::Credit`] gives bytes back, so one stalled reader does not stop the others.
-//! After a restart of either side it sends [`Kind::Reset`]: every connection is gone.
+//!
+//! A side that starts, or that has lost step, sends [`Kind::Reset`] with [`RESET_ASK`] and a number of its own, and
+//! skips what it reads until a Reset with [`RESET_ANSWER`] and that number: bytes that were under way to its
+//! predecessor cannot confuse it. A side that is asked answers at once, and every connection is gone. It asks again
+//! each [`ASK_AGAIN`] without an answer.
 
 /// The longest payload, bytes.
 pub const RECORD_MAX: usize = 16 << 10;
@@ -13,6 +17,13 @@ pub const HEADER_LEN: usize = 7;
 pub const WINDOW: u32 = 256 << 10;
 /// Name of the virtio-serial port, as in /sys/class/virtio-ports/*/name.
 pub const PORT_NAME: &str = "io.berth.control";
+
+/// Beginning of the payload of a Reset that wants an answer; eight bytes of number follow.
+pub const RESET_ASK: [u8; 12] = *b"berth-mux 1?";
+/// Beginning of the payload of the answer; the same eight bytes follow.
+pub const RESET_ANSWER: [u8; 12] = *b"berth-mux 1!";
+/// Between two questions, when none is answered.
+pub const ASK_AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// What a record says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +39,7 @@ pub enum Kind {
     Close = 3,
     /// u32: that many data bytes were taken by the reader.
     Credit = 4,
-    /// Connection 0: all are gone; the answer to a Reset is nothing.
+    /// Connection 0: all are gone; the payload is a question or its answer.
     Reset = 5,
 }
 

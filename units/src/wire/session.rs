@@ -59,8 +59,11 @@ pub fn encode(kind: Kind, payload: &[u8], out: &mut Vec<u8>) {
     payload.chunks(FRAME_MAX).for_each(&mut push);
 }
 
-/// The first whole frame of `buffer` and the bytes that it takes, or `None` while it is not whole.
-pub fn decode(buffer: &[u8]) -> Result<Option<(Kind, &[u8], usize)>, FrameError> {
+/// A decoded frame: kind, payload, and the bytes it took.
+pub type Frame<'a> = (Kind, &'a [u8], usize);
+
+/// The first whole frame of `buffer`, or `None` while it is not whole.
+pub fn decode(buffer: &[u8]) -> Result<Option<Frame<'_>>, FrameError> {
     let Some((&[kind, a, b, c, d], rest)) = buffer.split_first_chunk::<HEADER_LEN>() else {
         return Ok(None);
     };
