@@ -6,19 +6,30 @@
 #![forbid(unsafe_code)]
 
 pub mod addresses;
+pub mod capability;
+mod check;
+pub mod codes;
 pub mod diagnostic;
+mod fault;
+mod finish;
 pub mod human;
+mod ipv4;
+pub mod keys;
 pub mod launch;
 pub mod life;
 pub mod name;
+pub mod nearest;
 pub mod observed;
 pub mod parse;
+mod path;
 pub mod plan;
 pub mod quantity;
 pub mod reference;
+mod resolve;
 pub mod signal;
 pub mod spec;
 pub mod time;
+mod walk;
 pub mod wire;
 
 pub use name::Name;

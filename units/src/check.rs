@@ -1,0 +1,63 @@
+//! What only the whole set can show: names that nobody declares, loops, and two who want one thing.
+
+mod depends;
+mod networks;
+mod ports;
+
+use crate::Name;
+use crate::codes::STOP_LONGER;
+use crate::fault::Fault;
+use crate::human;
+use crate::resolve::{Body, Origin, Parsed};
+use crate::spec::Declared;
+
+/// Checks the resolved set.
+pub(crate) fn whole_set(declared: &Declared, parsed: &Parsed, faults: &mut Vec<Fault>) {
+    let set = Set { declared, parsed };
+    depends::check_references(&set, faults);
+    depends::check_cycles(&set, faults);
+    networks::check_subnets(&set, faults);
+    networks::check_memberships(&set, faults);
+    networks::check_aliases(&set, faults);
+    networks::check_room(&set, faults);
+    ports::check_host_ports(&set, faults);
+    ports::check_internal(&set, faults);
+    check_stop(&set, faults);
+}
+
+/// The set as it was meant and as it was written.
+struct Set<'s> {
+    declared: &'s Declared,
+    parsed: &'s Parsed,
+}
+
+impl Set<'_> {
+    /// Where a unit, network or volume is declared; what exists without a file has no origin.
+    fn origin(&self, name: &Name) -> Option<&Origin> {
+        self.parsed.units.get(name).map(|(origin, _)| origin)
+    }
+
+    /// The kind of a name, or none when nobody declares it. A broken file may be of any kind.
+    fn kind(&self, name: &Name) -> Option<&'static str> {
+        self.parsed.units.get(name).map(|(_, body)| match body {
+            Body::Container(_) => "a container",
+            Body::Network(_) => "a network",
+            Body::Volume(_) => "a volume",
+            Body::Broken => "broken",
+        })
+    }
+}
+
+fn check_stop(set: &Set<'_>, faults: &mut Vec<Fault>) {
+    let node = set.declared.node.stop_timeout;
+    for (name, unit) in set.declared.units.iter().filter(|(_, unit)| unit.stop.timeout > node) {
+        let Some(origin) = set.origin(name) else { continue };
+        let message = format!(
+            "stop.timeout {} is longer than the node waits at a shutdown, {}",
+            human::duration(unit.stop.timeout),
+            human::duration(node)
+        );
+        let fault = Fault::warning(STOP_LONGER, origin.value("stop.timeout"), message);
+        faults.push(fault.help("raise stop_timeout in node.toml"));
+    }
+}

@@ -1,0 +1,144 @@
+//! Every number a diagnostic can bear, with what it means. Append only: tools and people remember them.
+//!
+//! BU00xx files, BU01xx keys and values, BU02xx references, BU03xx networks and ports, BU04xx what no container
+//! can be, BU05xx the node.
+
+use crate::diagnostic::Code;
+
+/// One row of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Explanation {
+    /// The number.
+    pub code: Code,
+    /// A few words.
+    pub title: &'static str,
+    /// What it means and what to do about it.
+    pub text: &'static str,
+}
+
+/// The row of a number.
+pub fn explain(code: Code) -> Option<&'static Explanation> {
+    EXPLANATIONS.iter().find(|row| row.code == code)
+}
+
+macro_rules! codes {
+    ($($name:ident = $number:literal, $title:literal, $text:literal;)*) => {
+        $(#[doc = $title] pub(crate) const $name: Code = Code($number);)*
+        /// The table, in order of the number.
+        pub const EXPLANATIONS: &[Explanation] =
+            &[$(Explanation { code: $name, title: $title, text: $text }),*];
+    };
+}
+
+codes! {
+    SYNTAX = 1, "not TOML",
+        "The file breaks a rule of TOML 1.1. Nothing else in it is looked at until it does not.";
+    FILE_TOO_LARGE = 2, "file too large",
+        "A unit file has at most 256 KiB. Large data belongs in an image or a volume.";
+    TOO_MANY_FILES = 3, "too many files",
+        "A set has at most 1024 files.";
+    FILE_NAME = 4, "bad file name",
+        "A unit file is called NAME.toml. NAME has 1 to 63 of a-z, 0-9 and '-' and begins with a letter or a digit, \
+         because it is also a host name, a cgroup and a folder.";
+    DUPLICATE_FILE = 5, "two files for one name",
+        "Two files of the set have the same name, so one of them would silently win.";
+    MORE_FAULTS = 6, "more faults than are shown",
+        "A hundred faults of one file are shown. Mend those first.";
+    UNKNOWN_KEY = 101, "unknown key",
+        "No such key exists at this place. Keys that do nothing are refused, because a setting that is silently \
+         ignored is found only when it is needed.";
+    UNSUPPORTED_KEY = 102, "key not supported yet",
+        "The key is part of the schema, but this version of berth does not carry it out.";
+    MISSING_KEY = 103, "missing key",
+        "The key has no default that could be right.";
+    WRONG_TYPE = 104, "wrong type",
+        "The value is of another TOML type than the key takes: often quotes that are missing or too many.";
+    BAD_VALUE = 105, "bad value",
+        "The value is of the right type but is not written the way the key takes it.";
+    OUT_OF_RANGE = 106, "value out of range",
+        "The value is below or above what the key takes.";
+    UNKNOWN_WORD = 107, "unknown word",
+        "The key takes one of a few words.";
+    ENTRY_NAME = 108, "bad name of a table",
+        "The name is chosen freely, but only of the characters that this kind of name may have.";
+    MOUNT_SOURCE = 109, "mount without one source",
+        "A mount has exactly one of `volume`, `bind` and `tmpfs = true`.";
+    KEY_WITHOUT_EFFECT = 110, "key without effect",
+        "The key belongs to another choice than the one made beside it, so it would do nothing.";
+    SCHEMA = 111, "unknown schema",
+        "`schema` says which version of the rules a file follows. This version of berth knows schema 1.";
+    KIND = 112, "unknown kind",
+        "`kind` is container (the default), network or volume; node.toml is the node.";
+    UNKNOWN_UNIT = 201, "no such unit",
+        "A unit depends on one that no file of the set declares.";
+    WRONG_KIND = 202, "reference to another kind",
+        "The name exists, but it is not of the kind that is needed here.";
+    SELF_DEPENDENCY = 203, "depends on itself",
+        "A unit that waits for itself never starts.";
+    CYCLE = 204, "dependency cycle",
+        "Each unit of the loop waits for the next, so none would start. Take one of the dependencies away, or let \
+         the application retry instead.";
+    UNKNOWN_NETWORK = 205, "no such network",
+        "A unit joins a network that no file of the set declares. Only `default` exists without a file.";
+    WAITS_FOR_IDLE = 206, "depends on a unit that does not start by itself",
+        "The unit it waits for is disabled or only started by hand, so it waits until somebody does that.";
+    OVERLAP = 301, "overlapping subnets",
+        "Two networks of one node cannot share addresses: the kernel would not know where to send a packet.";
+    FIXED_ADDRESS = 302, "fixed address that cannot be",
+        "A fixed address lies in the network's subnet and is not its first (network), its last (broadcast) or \
+         the gateway's.";
+    HOST_PORT = 303, "host port published twice",
+        "Two published ports have the same protocol and number on the same address of the node.";
+    ADDRESS_TWICE = 304, "fixed address used twice",
+        "Two units want the same address on one network.";
+    PORT_WITHOUT_BRIDGE = 305, "published port without a bridge",
+        "With network.mode host the ports are the node's already; with none nothing could arrive.";
+    NETWORK_WITHOUT_BRIDGE = 306, "network without a bridge",
+        "Only a unit in network.mode bridge joins networks.";
+    ALIAS = 307, "alias that is taken",
+        "Another unit on the same network answers to this name, so the name has several addresses.";
+    NO_SUBNET = 308, "no subnet left",
+        "The networks that declare a subnet leave no free /24 in 10.89.0.0 to 10.95.255.255 for one that does not.";
+    GATEWAY = 309, "gateway that cannot be",
+        "A gateway lies in the subnet and is neither its first nor its last address.";
+    NETWORK_FULL = 310, "network too small",
+        "More units join the network than its subnet has addresses.";
+    INTERNAL_PORT = 311, "published port of an internal network",
+        "The unit's first network is internal: nothing from outside reaches the port.";
+    CAPABILITY_BOTH = 401, "capability added and dropped",
+        "A capability is in cap_add and in cap_drop. Say which one is meant.";
+    UPPER_UNUSED = 402, "writable layer of a read-only root",
+        "rootfs.upper and rootfs.size are about where writes to the root go; with rootfs.read_only there are none.";
+    SYSCTL_SHARED = 403, "sysctl of the node",
+        "net.* belongs to the container only when it has a network namespace of its own.";
+    MOUNT_TARGET = 404, "mount target that cannot be",
+        "/, /proc, /sys and what lies below them, and /dev itself, are made by the runtime: a mount there would \
+         open the container or hide what programs need.";
+    MOUNT_TWICE = 405, "two mounts on one target",
+        "The later one would hide the other.";
+    LIMITS_ORDER = 406, "limits in the wrong order",
+        "memory.min <= memory.low <= memory.high <= memory.max, else the larger one never has an effect.";
+    STOP_LONGER = 407, "stop longer than the node waits",
+        "At a shutdown the node kills what is left after its stop_timeout, before the unit's own time is over.";
+    NO_NODE = 501, "no node.toml",
+        "Without node.toml the node is called `berth` and gets its address by DHCP.";
+    UPLINK_KEYS = 502, "uplink keys that do not fit its mode",
+        "address, gateway and dns belong to mode static, which needs an address.";
+    UPLINK_OVERLAP = 503, "uplink inside a network",
+        "The node's own address lies in the subnet of one of its networks, or the gateway outside the node's.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_ascending_and_explained() {
+        assert!(EXPLANATIONS.is_sorted_by(|a, b| a.code < b.code));
+        for row in EXPLANATIONS {
+            assert!(!row.title.is_empty() && row.text.ends_with('.'), "{}", row.code);
+            assert_eq!(explain(row.code).map(|found| found.title), Some(row.title));
+        }
+        assert_eq!(UNKNOWN_KEY.to_string(), "BU0101");
+    }
+}

@@ -1,0 +1,225 @@
+//! From a draft to what it means: what one file says about itself, beyond single values.
+
+use std::collections::BTreeMap;
+
+use crate::codes::{
+    CAPABILITY_BOTH, KEY_WITHOUT_EFFECT, LIMITS_ORDER, MOUNT_SOURCE, MOUNT_TARGET, MOUNT_TWICE,
+    NETWORK_WITHOUT_BRIDGE, PORT_WITHOUT_BRIDGE, SYSCTL_SHARED, UPLINK_KEYS, UPLINK_OVERLAP, UPPER_UNUSED,
+};
+use crate::fault::Fault;
+use crate::keys::{ContainerDraft, MountDraft, NodeDraft, UplinkWord};
+use crate::path::is_within;
+use crate::quantity::Amount;
+use crate::resolve::Origin;
+use crate::spec::{Mount, MountSource, NetworkMode, Node, Unit, UplinkMode, Upper};
+
+/// Size of a tmpfs mount, bytes.
+const TMPFS_SIZE: u64 = 64 << 20;
+/// Mode of its root.
+const TMPFS_MODE: u32 = 0o1777;
+
+/// A container with its own contradictions reported. Parts with faults are left out.
+pub(crate) fn container(draft: ContainerDraft, origin: &Origin, faults: &mut Vec<Fault>) -> Unit {
+    let ContainerDraft { mut unit, image, mounts, ports } = draft;
+    if let Some(reference) = image {
+        unit.image.reference = reference;
+    }
+    for (name, mount) in &mounts {
+        if let Some(mount) = finish_mount(name, mount, origin, faults) {
+            unit.mounts.insert(name.clone(), mount);
+        }
+    }
+    unit.ports = ports.iter().filter_map(|(name, port)| Some((name.clone(), port.finish()?))).collect();
+    check_targets(&unit, origin, faults);
+    check_rootfs(&unit, origin, faults);
+    check_memory(&unit, origin, faults);
+    check_mode(&unit, origin, faults);
+    check_security(&unit, origin, faults);
+    unit
+}
+
+fn finish_mount(name: &str, draft: &MountDraft, origin: &Origin, faults: &mut Vec<Fault>) -> Option<Mount> {
+    let path = |key: &str| format!("mounts.{name}.{key}");
+    let sources = ["volume", "bind", "tmpfs"];
+    let set: Vec<_> = sources.into_iter().filter(|key| origin.spans.has(&path(key))).collect();
+    let source = match (&draft.volume, &draft.bind, draft.tmpfs) {
+        (Some(volume), None, false) => {
+            MountSource::Volume { volume: volume.clone(), subpath: draft.subpath.clone() }
+        }
+        (None, Some(bind), false) => MountSource::Bind { path: bind.clone(), create: draft.create },
+        (None, None, true) => MountSource::Tmpfs {
+            size: draft.size.unwrap_or(TMPFS_SIZE),
+            mode: draft.mode.unwrap_or(TMPFS_MODE),
+        },
+        // A source with a flaw of its own has been reported.
+        (None, None, false) if set.iter().any(|key| *key != "tmpfs") => return None,
+        (None, None, false) => {
+            let fault =
+                Fault::error(MOUNT_SOURCE, origin.key(&path("")), format!("mount '{name}' has no source"));
+            faults.push(fault.help("set one of `volume = \"NAME\"`, `bind = \"/path\"` and `tmpfs = true`"));
+            return None;
+        }
+        _ => {
+            let message = format!("mount '{name}' has more than one source: {}", set.join(", "));
+            let last = set.last().copied().unwrap_or("");
+            faults
+                .push(Fault::error(MOUNT_SOURCE, origin.key(&path(last)), message).help("keep one of them"));
+            return None;
+        }
+    };
+    let belongs = [("subpath", "volume"), ("create", "bind"), ("size", "tmpfs"), ("mode", "tmpfs")];
+    for (key, owner) in
+        belongs.into_iter().filter(|(key, owner)| origin.spans.has(&path(key)) && !set.contains(owner))
+    {
+        let message = format!("'{key}' has no effect on mount '{name}'");
+        let help = format!("it belongs to mounts with `{owner}`");
+        faults.push(Fault::error(KEY_WITHOUT_EFFECT, origin.key(&path(key)), message).help(help));
+    }
+    let is_bind = matches!(source, MountSource::Bind { .. });
+    let target = draft.target.clone()?;
+    Some(Mount { source, target, read_only: draft.read_only.unwrap_or(is_bind), exec: draft.exec })
+}
+
+fn check_targets(unit: &Unit, origin: &Origin, faults: &mut Vec<Fault>) {
+    let mut seen: BTreeMap<&str, &str> = BTreeMap::new();
+    for (name, mount) in &unit.mounts {
+        let target = mount.target.as_str();
+        let place = origin.value(&format!("mounts.{name}.target"));
+        let forbidden =
+            matches!(target, "/" | "/dev") || ["/proc", "/sys"].iter().any(|tree| is_within(target, tree));
+        if forbidden {
+            let message = format!("nothing can be mounted on '{target}'");
+            faults.push(
+                Fault::error(MOUNT_TARGET, place.clone(), message)
+                    .help("the runtime makes it for every container"),
+            );
+        }
+        if let Some(first) = seen.insert(target, name) {
+            let message = format!("mounts '{first}' and '{name}' have the same target '{target}'");
+            let other = origin.value(&format!("mounts.{first}.target"));
+            faults.push(Fault::error(MOUNT_TWICE, place, message).related(other, "the other one"));
+        }
+    }
+}
+
+fn check_rootfs(unit: &Unit, origin: &Origin, faults: &mut Vec<Fault>) {
+    let idle = |key: &str, why: &str| {
+        Fault::warning(UPPER_UNUSED, origin.key(key), format!("'{key}' has no effect: {why}"))
+    };
+    if unit.rootfs.read_only {
+        for key in ["rootfs.upper", "rootfs.size"].into_iter().filter(|key| origin.spans.has(key)) {
+            faults.push(
+                idle(key, "the root is read-only").help("set rootfs.read_only = false for a writable root"),
+            );
+        }
+    } else if origin.spans.has("rootfs.size") && unit.rootfs.upper == Upper::Disk {
+        faults.push(
+            idle("rootfs.size", "rootfs.upper is \"disk\"").help("it is the size of an upper layer in RAM"),
+        );
+    }
+}
+
+/// memory.min <= low <= high <= max, as far as they can be compared without knowing the node.
+fn check_memory(unit: &Unit, origin: &Origin, faults: &mut Vec<Fault>) {
+    let memory = &unit.memory;
+    let order = [
+        ("memory.min", memory.min),
+        ("memory.low", memory.low),
+        ("memory.high", memory.high),
+        ("memory.max", memory.max),
+    ];
+    let set: Vec<_> = order.into_iter().filter_map(|(key, amount)| Some((key, amount?))).collect();
+    for pair in set.windows(2) {
+        let [(lower_key, lower), (upper_key, upper)] = pair else { continue };
+        let inverted = match (lower, upper) {
+            (Amount::Bytes(lower), Amount::Bytes(upper)) => lower > upper,
+            (Amount::Percent(lower), Amount::Percent(upper)) => lower > upper,
+            _ => false,
+        };
+        if inverted {
+            let message = format!("{lower_key} is above {upper_key}");
+            let other = origin.value(upper_key);
+            faults.push(
+                Fault::warning(LIMITS_ORDER, origin.value(lower_key), message).related(other, *upper_key),
+            );
+        }
+    }
+}
+
+fn check_mode(unit: &Unit, origin: &Origin, faults: &mut Vec<Fault>) {
+    let mode = match unit.network {
+        NetworkMode::Bridge => return,
+        NetworkMode::Host => "host",
+        NetworkMode::None => "none",
+    };
+    let help = "take out network.mode, or this";
+    for name in unit.ports.keys() {
+        let message = format!("port '{name}' cannot be published with network.mode \"{mode}\"");
+        let place = origin.key(&format!("ports.{name}"));
+        faults.push(Fault::error(PORT_WITHOUT_BRIDGE, place, message).help(help));
+    }
+    for name in unit.networks.keys() {
+        let message = format!("network '{name}' cannot be joined with network.mode \"{mode}\"");
+        let place = origin.key(&format!("networks.{name}"));
+        faults.push(Fault::error(NETWORK_WITHOUT_BRIDGE, place, message).help(help));
+    }
+    let shared = unit.security.sysctl.keys().filter(|name| name.starts_with("net.") && mode == "host");
+    for name in shared {
+        let message = format!("sysctl '{name}' would change the node with network.mode \"host\"");
+        let place = origin.key(&format!("security.sysctl.{name}"));
+        faults.push(Fault::error(SYSCTL_SHARED, place, message).help(help));
+    }
+}
+
+fn check_security(unit: &Unit, origin: &Origin, faults: &mut Vec<Fault>) {
+    let security = &unit.security;
+    for capability in security.cap_add.iter().filter(|added| security.cap_drop.contains(added)) {
+        let message = format!("capability {capability} is in cap_add and in cap_drop");
+        let fault = Fault::error(CAPABILITY_BOTH, origin.value("security.cap_add"), message);
+        faults
+            .push(fault.related(origin.value("security.cap_drop"), "dropped here").help("keep one of them"));
+    }
+}
+
+/// The node with its uplink put together.
+pub(crate) fn node(draft: NodeDraft, origin: &Origin, faults: &mut Vec<Fault>) -> Node {
+    let NodeDraft { mut node, mode, address, gateway, dns } = draft;
+    if mode != UplinkWord::Static {
+        let keys = ["uplink.address", "uplink.gateway", "uplink.dns"];
+        for key in keys.into_iter().filter(|key| origin.spans.has(key)) {
+            let fault = Fault::error(
+                UPLINK_KEYS,
+                origin.key(key),
+                format!("'{key}' belongs to uplink.mode \"static\""),
+            );
+            faults.push(fault.help("set mode = \"static\" in [uplink], or take it out"));
+        }
+    }
+    node.uplink.mode = match (mode, address) {
+        (UplinkWord::Dhcp, _) => UplinkMode::Dhcp,
+        (UplinkWord::None, _) => UplinkMode::None,
+        (UplinkWord::Static, Some(address)) => {
+            if let Some(gateway) = gateway.filter(|gateway| !address.contains(*gateway)) {
+                let message = format!("the gateway {gateway} is not in the node's subnet {address}");
+                faults.push(Fault::error(UPLINK_OVERLAP, origin.value("uplink.gateway"), message));
+            }
+            if address.prefix <= 30 && !address.is_host(address.address) {
+                let message = format!("{} is not an address that a host may have", address.address);
+                faults.push(Fault::error(UPLINK_OVERLAP, origin.value("uplink.address"), message));
+            }
+            UplinkMode::Static { address, gateway, dns }
+        }
+        (UplinkWord::Static, None) => {
+            if !origin.spans.has("uplink.address") {
+                let fault = Fault::error(
+                    UPLINK_KEYS,
+                    origin.value("uplink.mode"),
+                    "mode \"static\" needs an address",
+                );
+                faults.push(fault.help("write address = \"192.168.1.10/24\" in [uplink]"));
+            }
+            UplinkMode::None
+        }
+    };
+    node
+}

@@ -1,0 +1,209 @@
+//! The key table: every key that a file may hold, as data.
+//!
+//! One row a key: its path, what values it takes, what it is for, its default, and where the value goes. Parser,
+//! diagnostics and (later) JSON Schema, berth.unit(5) and completions all come from these rows: [`rows`] is what
+//! they read. To add a key, add a row to its section's module, a field to [`spec`](crate::spec), and a line to
+//! the table test.
+
+mod container;
+mod draft;
+mod lifecycle;
+mod mounts;
+mod network;
+mod networking;
+mod node;
+mod process;
+mod resources;
+mod security;
+mod take;
+mod text;
+mod unsupported;
+mod value;
+mod volume;
+
+pub(crate) use draft::{ContainerDraft, MountDraft, NetworkDraft, NodeDraft, UplinkWord};
+pub use take::Shape;
+pub(crate) use take::{Flaw, Take, Word};
+pub use text::Text;
+
+/// A key: where it stands, and what becomes of its value.
+pub(crate) struct Key<T: 'static> {
+    /// `memory.max`; `*` stands for a name that the user chooses.
+    pub path: &'static str,
+    /// One line for people.
+    pub doc: &'static str,
+    /// The value when it is not set, as text; empty where there is none.
+    pub default: &'static str,
+    /// The file or the table cannot do without it.
+    pub required: bool,
+    /// Its values, and where they go.
+    pub take: Take<T>,
+}
+
+/// A table that holds keys.
+pub(crate) struct Section<T: 'static> {
+    /// `memory`, `mounts`.
+    pub path: &'static str,
+    /// One line for people.
+    pub doc: &'static str,
+    /// Of a table whose entries the user names: what the names are made of, and what an entry begins with.
+    pub entries: Option<(Text, Open<T>)>,
+}
+
+/// Makes the entry of that name.
+pub(crate) type Open<T> = fn(&mut T, &str);
+
+/// All keys of one kind of file.
+pub(crate) struct Schema<T: 'static> {
+    /// The word of `kind`.
+    pub kind: &'static str,
+    /// Tables, by module.
+    pub sections: &'static [&'static [Section<T>]],
+    /// Keys, by module.
+    pub keys: &'static [&'static [Key<T>]],
+    /// Paths that are planned but not carried out yet, with all below them.
+    pub unsupported: &'static [&'static str],
+}
+
+const fn key<T>(path: &'static str, default: &'static str, take: Take<T>, doc: &'static str) -> Key<T> {
+    Key { path, doc, default, required: false, take }
+}
+
+const fn required<T>(path: &'static str, take: Take<T>, doc: &'static str) -> Key<T> {
+    Key { path, doc, default: "", required: true, take }
+}
+
+const fn section<T>(path: &'static str, doc: &'static str) -> Section<T> {
+    Section { path, doc, entries: None }
+}
+
+const fn named<T>(path: &'static str, name: Text, open: Open<T>, doc: &'static str) -> Section<T> {
+    Section { path, doc, entries: Some((name, open)) }
+}
+
+/// The version of the rules that this berth knows.
+pub const SCHEMA: i64 = 1;
+
+/// `kind = "container"`, the default.
+pub(crate) static CONTAINER: Schema<ContainerDraft> = Schema {
+    kind: "container",
+    sections: &[
+        container::SECTIONS,
+        process::SECTIONS,
+        resources::SECTIONS,
+        mounts::SECTIONS,
+        networking::SECTIONS,
+        lifecycle::SECTIONS,
+        security::SECTIONS,
+    ],
+    keys: &[
+        container::KEYS,
+        process::KEYS,
+        resources::KEYS,
+        mounts::KEYS,
+        networking::KEYS,
+        lifecycle::KEYS,
+        security::KEYS,
+    ],
+    unsupported: unsupported::CONTAINER,
+};
+
+/// `kind = "network"`.
+pub(crate) static NETWORK: Schema<NetworkDraft> = Schema {
+    kind: "network",
+    sections: &[network::SECTIONS],
+    keys: &[network::KEYS],
+    unsupported: unsupported::NETWORK,
+};
+
+/// `kind = "volume"`.
+pub(crate) static VOLUME: Schema<crate::spec::Volume> =
+    Schema { kind: "volume", sections: &[], keys: &[volume::KEYS], unsupported: unsupported::VOLUME };
+
+/// `node.toml`.
+pub(crate) static NODE: Schema<NodeDraft> =
+    Schema { kind: "node", sections: &[node::SECTIONS], keys: &[node::KEYS], unsupported: unsupported::NODE };
+
+/// Kinds that have no schema yet.
+pub(crate) use unsupported::KINDS as UNSUPPORTED_KINDS;
+
+impl<T> Schema<T> {
+    pub(crate) fn key(&self, path: &str) -> Option<&'static Key<T>> {
+        self.keys.iter().copied().flatten().find(|key| key.path == path)
+    }
+
+    pub(crate) fn section(&self, path: &str) -> Option<&'static Section<T>> {
+        self.sections.iter().copied().flatten().find(|section| section.path == path)
+    }
+
+    /// Paths of everything: keys and tables.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &'static str> + use<T> {
+        let keys = self.keys.iter().copied().flatten().map(|key| key.path);
+        keys.chain(self.sections.iter().copied().flatten().map(|section| section.path))
+    }
+
+    /// Names that may stand in the table of that path; an empty path is the file itself.
+    pub(crate) fn children(&self, table: &str) -> Vec<&'static str> {
+        let below = |path: &'static str| match table {
+            "" => Some(path),
+            _ => path.strip_prefix(table)?.strip_prefix('.'),
+        };
+        let mut names: Vec<_> = self
+            .paths()
+            .filter_map(below)
+            .filter_map(|rest| rest.split('.').next())
+            .filter(|n| *n != "*")
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// Whether the path is planned, with all below it.
+    pub(crate) fn is_unsupported(&self, path: &str) -> bool {
+        self.unsupported.contains(&path)
+    }
+}
+
+/// One row of the table, without its type: for documents, schemas and completions.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// The kind of file: `container`, `network`, `volume`, `node`.
+    pub kind: &'static str,
+    /// `memory.max`, `mounts.*.volume`.
+    pub path: &'static str,
+    /// One line for people.
+    pub doc: &'static str,
+    /// The value when it is not set, as text; empty where there is none.
+    pub default: &'static str,
+    /// Whether it has to be set.
+    pub required: bool,
+    /// What values it takes; `None` for a table.
+    pub shape: Option<Shape>,
+    /// Of a table whose entries the user names: what the names are.
+    pub entries: Option<Text>,
+}
+
+/// The whole table: keys and tables of every kind of file.
+pub fn rows() -> Vec<Row> {
+    [CONTAINER.rows(), NETWORK.rows(), VOLUME.rows(), NODE.rows()].concat()
+}
+
+impl<T> Schema<T> {
+    fn rows(&self) -> Vec<Row> {
+        let kind = self.kind;
+        let tables = self.sections.iter().copied().flatten().map(|Section { path, doc, entries }| Row {
+            kind,
+            path,
+            doc,
+            default: "",
+            required: false,
+            shape: None,
+            entries: entries.as_ref().map(|(name, _)| *name),
+        });
+        let keys = self.keys.iter().copied().flatten().map(|Key { path, doc, default, required, take }| {
+            Row { kind, path, doc, default, required: *required, shape: Some(take.shape()), entries: None }
+        });
+        tables.chain(keys).collect()
+    }
+}

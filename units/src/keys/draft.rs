@@ -1,0 +1,106 @@
+//! What a file has said so far: the setters of the key table write here. Required values are still optional.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use crate::spec::{Ipv4Net, Node, Port, Protocol, Unit};
+use crate::{Name, Reference};
+
+/// A container file.
+pub(crate) struct ContainerDraft {
+    /// All that needs no second look; its image is a stand-in until [`ContainerDraft::image`] is known.
+    pub unit: Unit,
+    pub image: Option<Reference>,
+    pub mounts: BTreeMap<String, MountDraft>,
+    pub ports: BTreeMap<String, PortDraft>,
+}
+
+impl ContainerDraft {
+    pub fn new(name: Name) -> Self {
+        let stand_in =
+            Reference::parse("unset").unwrap_or_else(|_| unreachable!("a literal that is a reference"));
+        Self { unit: Unit::new(name, stand_in), image: None, mounts: BTreeMap::new(), ports: BTreeMap::new() }
+    }
+
+    pub fn mount(&mut self, name: &str) -> &mut MountDraft {
+        self.mounts.entry(name.to_owned()).or_default()
+    }
+
+    pub fn port(&mut self, name: &str) -> &mut PortDraft {
+        self.ports.entry(name.to_owned()).or_default()
+    }
+}
+
+/// `[mounts.NAME]`.
+#[derive(Default)]
+pub(crate) struct MountDraft {
+    pub volume: Option<Name>,
+    pub subpath: Option<String>,
+    pub bind: Option<String>,
+    pub create: bool,
+    pub tmpfs: bool,
+    pub size: Option<u64>,
+    pub mode: Option<u32>,
+    pub target: Option<String>,
+    pub read_only: Option<bool>,
+    pub exec: bool,
+}
+
+/// `[ports.NAME]`.
+#[derive(Default)]
+pub(crate) struct PortDraft {
+    pub host: Option<u16>,
+    pub container: Option<u16>,
+    pub protocol: Option<Protocol>,
+    pub host_ip: Option<Ipv4Addr>,
+}
+
+impl PortDraft {
+    pub fn finish(&self) -> Option<Port> {
+        Some(Port {
+            host: self.host?,
+            container: self.container?,
+            protocol: self.protocol.unwrap_or(Protocol::Tcp),
+            host_ip: self.host_ip,
+        })
+    }
+}
+
+/// A network file: its subnet may be left to the resolver.
+pub(crate) struct NetworkDraft {
+    pub subnet: Option<Ipv4Net>,
+    pub gateway: Option<Ipv4Addr>,
+    pub nat: bool,
+    pub internal: bool,
+    pub mtu: u32,
+}
+
+impl Default for NetworkDraft {
+    fn default() -> Self {
+        Self { subnet: None, gateway: None, nat: true, internal: false, mtu: 1500 }
+    }
+}
+
+/// `node.toml`.
+#[derive(Default)]
+pub(crate) struct NodeDraft {
+    pub node: Node,
+    pub mode: UplinkWord,
+    pub address: Option<Ipv4Net>,
+    pub gateway: Option<Ipv4Addr>,
+    pub dns: Vec<Ipv4Addr>,
+}
+
+/// The word of `uplink.mode`.
+#[derive(Clone, Copy, Default, PartialEq)]
+pub(crate) enum UplinkWord {
+    #[default]
+    Dhcp,
+    Static,
+    None,
+}
+
+/// An integer that the key's range has already made to fit.
+pub(super) fn fit<N: TryFrom<i64> + Default>(number: i64) -> N {
+    N::try_from(number).unwrap_or_default()
+}

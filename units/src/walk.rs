@@ -1,0 +1,251 @@
+//! Walks over the TOML of one file along a key table: every key finds its row, or a fault says why not.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::codes::{ENTRY_NAME, MISSING_KEY, UNKNOWN_KEY, UNSUPPORTED_KEY, WRONG_TYPE};
+use crate::fault::{Fault, Place, clip};
+use crate::keys::{Flaw, Key, Schema, Text};
+use crate::nearest::nearest;
+
+/// Where the keys of a file stand, by dotted path (`ports.http.host`).
+#[derive(Debug, Default)]
+pub(crate) struct Spans(BTreeMap<String, (Range<usize>, Range<usize>)>);
+
+impl Spans {
+    /// The key itself; of one that is absent, the nearest table above it.
+    pub fn key(&self, path: &str) -> Range<usize> {
+        self.find(path).map_or(0..0, |(key, _)| key.clone())
+    }
+
+    /// The value; of a table or an absent key, the same as [`Spans::key`].
+    pub fn value(&self, path: &str) -> Range<usize> {
+        match self.0.get(path) {
+            Some((_, value)) => value.clone(),
+            None => self.key(path),
+        }
+    }
+
+    /// Whether the file sets the key.
+    pub fn has(&self, path: &str) -> bool {
+        self.0.contains_key(path)
+    }
+
+    fn find(&self, mut path: &str) -> Option<&(Range<usize>, Range<usize>)> {
+        loop {
+            match self.0.get(path) {
+                Some(found) => return Some(found),
+                None => path = path.rsplit_once('.')?.0,
+            }
+        }
+    }
+}
+
+/// Reads a whole file into a draft.
+pub(crate) fn walk<T>(
+    schema: &Schema<T>,
+    file: usize,
+    table: &DeTable<'_>,
+    draft: &mut T,
+) -> (Spans, Vec<Fault>) {
+    let mut walk = Walk { schema, file, draft, spans: Spans::default(), faults: Vec::new() };
+    walk.table(&Level { pattern: "", path: "", entry: "", span: 0..0 }, table);
+    (walk.spans, walk.faults)
+}
+
+struct Walk<'w, T: 'static> {
+    schema: &'w Schema<T>,
+    file: usize,
+    draft: &'w mut T,
+    spans: Spans,
+    faults: Vec<Fault>,
+}
+
+/// Where the walk stands.
+struct Level<'l> {
+    /// As in the key table: `mounts.*`.
+    pattern: &'l str,
+    /// As in the file: `mounts.data`.
+    path: &'l str,
+    /// What stands for the last `*`: `data`.
+    entry: &'l str,
+    /// Of the table's key.
+    span: Range<usize>,
+}
+
+impl<T> Walk<'_, T> {
+    fn table(&mut self, level: &Level<'_>, table: &DeTable<'_>) {
+        self.report_missing(level, table);
+        let entries = self.schema.section(level.pattern).and_then(|section| section.entries.as_ref());
+        for (key, value) in table {
+            let name = key.get_ref().as_ref();
+            match entries {
+                None => self.child(level, key.span(), name, value),
+                Some((kind, open)) => {
+                    if let Some(name) = self.entry_name(*kind, key.span(), name) {
+                        open(self.draft, &name);
+                        let level = Level { entry: &name, span: key.span(), ..*level };
+                        self.step(&level, (&join(level.pattern, "*"), &name), key.span(), value);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A key whose name the schema knows, or not.
+    fn child(&mut self, level: &Level<'_>, span: Range<usize>, name: &str, value: &Spanned<DeValue<'_>>) {
+        let pattern = join(level.pattern, name);
+        let plain = !name.contains(['.', '*']) && !name.is_empty();
+        if plain && (self.schema.key(&pattern).is_some() || self.is_table(&pattern)) {
+            return self.step(level, (&pattern, name), span, value);
+        }
+        let place = Place { file: self.file, span };
+        let fault = match plain && self.schema.is_unsupported(&pattern) {
+            true => {
+                Fault::error(UNSUPPORTED_KEY, place, format!("key '{}' is not supported yet", clip(name)))
+                    .help("take it out; this version of berth would not carry it out")
+            }
+            false => self.unknown(level, name, place),
+        };
+        self.faults.push(fault);
+    }
+
+    /// Takes the value of a key, or goes down into a table.
+    fn step(
+        &mut self,
+        level: &Level<'_>,
+        (pattern, name): (&str, &str),
+        span: Range<usize>,
+        value: &Spanned<DeValue<'_>>,
+    ) {
+        let path = join(level.path, name);
+        self.spans.0.insert(path.clone(), (span.clone(), value.span()));
+        if let Some(key) = self.schema.key(pattern) {
+            let flaws = key.take.apply(self.draft, level.entry, value);
+            for (span, flaw) in flaws {
+                let fault = self.flaw(key, (&path, span), flaw, value);
+                self.faults.push(fault);
+            }
+        } else if let DeValue::Table(table) = value.get_ref() {
+            self.table(&Level { pattern, path: &path, entry: level.entry, span }, table);
+        } else {
+            let found = describe(value.get_ref());
+            let message = format!("'{}' is a table, not {found}", clip(&path));
+            let place = Place { file: self.file, span: value.span() };
+            self.faults
+                .push(Fault::error(WRONG_TYPE, place, message).help(format!("write [{}]", clip(&path))));
+        }
+    }
+
+    fn entry_name(&mut self, kind: Text, span: Range<usize>, name: &str) -> Option<String> {
+        match kind.parse(name) {
+            Ok(name) => Some(name),
+            Err(why) => {
+                let fault = Fault::error(ENTRY_NAME, Place { file: self.file, span }, why.what);
+                self.faults.push(match why.help {
+                    Some(help) => fault.help(help),
+                    None => fault,
+                });
+                None
+            }
+        }
+    }
+
+    fn unknown(&self, level: &Level<'_>, name: &str, place: Place) -> Fault {
+        let fault = Fault::error(UNKNOWN_KEY, place, format!("unknown key '{}'", clip(name)));
+        if let Some(near) = nearest(name, self.schema.children(level.pattern)) {
+            return fault.label(format!("did you mean '{near}'?"));
+        }
+        // The right key in the wrong table, often because a [table] was begun above it.
+        let elsewhere =
+            self.schema.paths().find(|path| path.rsplit('.').next() == Some(name) && !path.contains('*'));
+        match elsewhere.map(|path| (path, path.rsplit_once('.'))) {
+            Some((_, Some((table, _)))) => fault.help(format!("'{name}' belongs in [{table}]")),
+            Some((path, None)) => {
+                fault.help(format!("'{path}' belongs at the top of the file, above the first [table]"))
+            }
+            None => match self.schema.children(level.pattern) {
+                few if few.len() <= 12 => fault.help(format!("known here: {}", few.join(", "))),
+                _ => fault,
+            },
+        }
+    }
+
+    fn is_table(&self, pattern: &str) -> bool {
+        self.schema.section(pattern).is_some()
+    }
+
+    fn report_missing(&mut self, level: &Level<'_>, table: &DeTable<'_>) {
+        let absent = |path: &'static str| {
+            let below = match level.pattern {
+                "" => path,
+                pattern => path.strip_prefix(pattern)?.strip_prefix('.')?,
+            };
+            let first = below.split('.').next()?;
+            // Below a table of named entries nothing is missing: there may be none.
+            (first != "*" && !below.contains('*') && table.get(first).is_none()).then_some(below)
+        };
+        let required = self.schema.keys.iter().copied().flatten().filter(|key| key.required);
+        let missing: Vec<_> = required.filter_map(|key| Some((key, absent(key.path)?))).collect();
+        for (key, below) in missing {
+            let place = Place { file: self.file, span: level.span.clone() };
+            let message = match level.path {
+                "" => format!("key '{below}' is missing"),
+                path => format!("key '{below}' is missing in [{}]", clip(path)),
+            };
+            self.faults.push(Fault::error(MISSING_KEY, place, message).help(missing_help(key, below)));
+        }
+    }
+
+    fn flaw(
+        &self,
+        key: &Key<T>,
+        (path, span): (&str, Range<usize>),
+        flaw: Flaw,
+        value: &Spanned<DeValue<'_>>,
+    ) -> Fault {
+        let whole = span == value.span();
+        let place = Place { file: self.file, span };
+        match flaw {
+            Flaw::Type => {
+                let found = if whole { describe(value.get_ref()) } else { "this" };
+                let message = format!("'{}' takes {}, not {found}", clip(path), key.take.shape());
+                Fault::error(WRONG_TYPE, place, message)
+            }
+            Flaw::Value { code, what, help } => {
+                let fault = Fault::error(code, place, what);
+                match help {
+                    Some(help) => fault.help(help),
+                    None => fault.help(format!("'{}' takes {}", clip(path), key.take.shape())),
+                }
+            }
+        }
+    }
+}
+
+fn missing_help<T>(key: &Key<T>, below: &str) -> String {
+    match below {
+        "schema" => "begin the file with `schema = 1`".to_owned(),
+        "image.ref" => "say which image runs: [image] and ref = \"NAME\"".to_owned(),
+        _ => format!("it takes {}", key.take.shape()),
+    }
+}
+
+fn join(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+}
+
+fn describe(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a string",
+        DeValue::Integer(_) => "a whole number",
+        DeValue::Float(_) => "a decimal number",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}
