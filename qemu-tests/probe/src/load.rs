@@ -4,6 +4,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use berth_probe::Burnt;
 use nix::sys::signal::{SigSet, Signal};
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions};
@@ -89,7 +90,8 @@ pub fn burn_cpu(seconds: f64, threads: usize) -> Outcome {
         burner.join().map_err(|_| "a thread panicked")?;
     }
     let used = Duration::try_from(clock_gettime(ClockId::ProcessCPUTime))?;
-    println!("{{\"wall\":{:.3},\"cpu\":{:.3}}}", start.elapsed().as_secs_f64(), used.as_secs_f64());
+    let burnt = Burnt { wall: start.elapsed().as_secs_f64(), cpu: used.as_secs_f64() };
+    println!("{}", serde_json::to_string(&burnt)?);
     Ok(())
 }
 

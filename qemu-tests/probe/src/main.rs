@@ -21,6 +21,8 @@ const USAGE: &str = "usage: probe COMMAND
   exit CODE                 end with a code
   echo                      standard input to standard output
   spew COUNT [PER_SECOND]   numbered lines, in turn to standard output and standard error
+  spew-on COUNT PER_SECOND  the same, then sleep
+  exit-after SECONDS CODE   wait, then end with a code
   write PATH TEXT           replace a file's content
   append PATH TEXT          add a line and fsync
   read PATH                 print a file
@@ -58,6 +60,13 @@ fn run(words: &[&str]) -> Result<u8, Box<dyn Error>> {
         ["echo"] => output::echo(),
         ["spew", count] => output::spew(count.parse()?, None),
         ["spew", count, rate] => output::spew(count.parse()?, Some(rate.parse()?)),
+        ["spew-on", count, rate] => {
+            output::spew(count.parse()?, Some(rate.parse()?)).and_then(|()| load::sleep())
+        }
+        ["exit-after", seconds, code] => {
+            load::sleep_for(seconds.parse()?)?;
+            return Ok(code.parse()?);
+        }
         ["write", path, text] => Ok(std::fs::write(path, text)?),
         ["append", path, text] => output::append(path, text),
         ["read", path] => output::read(path),

@@ -3,51 +3,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use serde::Serialize;
+use berth_probe::{Mount, Report};
 
 use crate::Outcome;
-
-/// Everything at once.
-#[derive(Serialize)]
-struct Report {
-    pid: u32,
-    ppid: u32,
-    uid: u32,
-    gid: u32,
-    groups: Vec<u32>,
-    hostname: String,
-    args: Vec<String>,
-    env: BTreeMap<String, String>,
-    cwd: String,
-    /// Numeric names in /proc.
-    pids: Vec<u32>,
-    /// All of /proc/self/status: capabilities, NoNewPrivs, Seccomp.
-    status: BTreeMap<String, String>,
-    cgroup: String,
-    /// Namespace links by name.
-    namespaces: BTreeMap<String, String>,
-    mounts: Vec<Mount>,
-    /// Descriptor to what it is.
-    fds: BTreeMap<u32, String>,
-    /// Names in `/`.
-    root: Vec<String>,
-    /// Names in /dev.
-    dev: Vec<String>,
-    interfaces: Vec<String>,
-    /// IPv4 addresses of this network namespace.
-    addresses: Vec<String>,
-    limits: String,
-}
-
-/// A line of /proc/self/mountinfo (proc_pid_mountinfo(5)).
-#[derive(Serialize)]
-struct Mount {
-    root: String,
-    target: String,
-    options: String,
-    fs: String,
-    source: String,
-}
 
 /// Prints the report as one line of JSON.
 pub fn print() -> Outcome {

@@ -1,0 +1,69 @@
+//! The examples, as a user runs them.
+
+use berth_qemu_tests::appliance::Appliance;
+use berth_qemu_tests::client::{http_get, mqtt_connect, redis};
+use berth_qemu_tests::vm::{Options, SOON};
+use berth_qemu_tests::{Outcome, ensure, ensure_eq};
+
+use crate::lab::Lab;
+
+const WEB: u16 = 8080;
+const CACHE: u16 = 6379;
+const BROKER: u16 = 1883;
+
+pub fn three_programs_answer(lab: &mut Lab) -> Outcome {
+    lab.edge()?;
+    let page = http_get(WEB, "/")?;
+    ensure!(page.starts_with("HTTP/1.1 200") && page.contains("It runs under berth"), "nginx said {page:?}");
+    ensure_eq!(redis(CACHE, "PING")?, "+PONG");
+    mqtt_connect(BROKER)
+}
+
+pub fn status_shows_three_ready(lab: &mut Lab) -> Outcome {
+    let vm = lab.edge()?;
+    let status = vm.status()?;
+    ensure_eq!(status.node.hostname, "edge-gateway");
+    ensure_eq!(status.node.source, "factory");
+    for (name, image) in [("broker", "mosquitto"), ("cache", "redis"), ("web", "nginx")] {
+        let unit = vm.unit(name)?;
+        ensure_eq!(unit.image.clone().unwrap_or_default(), format!("docker.io/berth-examples/{image}:1"));
+        ensure!(unit.pid.is_some_and(|pid| pid > 1), "{name} has no pid: {unit:?}");
+        ensure!(unit.memory.is_some_and(|bytes| bytes > 100_000), "{name} has no memory: {unit:?}");
+        ensure_eq!(unit.restarts, 0);
+        ensure!(unit.addresses.iter().any(|a| a.starts_with("10.89.0.")), "{name}'s address: {unit:?}");
+    }
+    let table = vm.berth(&["status"], b"")?.ok()?;
+    for word in ["edge-gateway", "broker", "cache", "web", "ready"] {
+        ensure!(table.contains(word), "no '{word}' in:\n{table}");
+    }
+    Ok(())
+}
+
+pub fn power_button_ends_cleanly(lab: &mut Lab) -> Outcome {
+    let vm = lab.edge()?;
+    vm.interrupt()?;
+    ensure_eq!(vm.wait_end(SOON)?.code(), Some(0));
+    vm.start_again()?;
+    vm.wait_ready(&["broker", "cache", "web"])
+}
+
+pub fn data_outlives_power_off(lab: &mut Lab) -> Outcome {
+    let vm = lab.edge()?;
+    ensure_eq!(redis(CACHE, "SET harbour safe")?, "+OK");
+    vm.power_off()?;
+    vm.start_again()?;
+    vm.wait_ready(&["broker", "cache", "web"])?;
+    // The first line of a bulk string is its length.
+    ensure_eq!(redis(CACHE, "GET harbour")?, "$4");
+    ensure!(http_get(WEB, "/")?.contains("200 OK"), "nginx does not answer after the second boot");
+    Ok(())
+}
+
+pub fn hello_runs_in_128_mib(lab: &mut Lab) -> Outcome {
+    lab.own_dir()?;
+    let options = Options { memory: "128M", ..Options::default() };
+    let mut vm = lab.boot(&Appliance::example("hello"), &options)?;
+    vm.wait_ready(&["web"])?;
+    ensure!(http_get(WEB, "/")?.contains("hello from berth"), "busybox httpd does not answer");
+    vm.power_off()
+}

@@ -1,0 +1,78 @@
+//! All scenarios. The order is the order of a run: neighbours share a node where they can.
+
+mod commands;
+mod crashes;
+mod example;
+mod faults;
+mod isolation;
+mod limits;
+mod power;
+
+use berth_qemu_tests::Outcome;
+
+use crate::lab::Lab;
+
+/// One thing that is shown on a running node.
+pub struct Scenario {
+    /// Name of the function.
+    pub name: &'static str,
+    /// What it shows.
+    pub shows: &'static str,
+    /// The function.
+    pub run: fn(&mut Lab) -> Outcome,
+}
+
+macro_rules! scenarios {
+    ($($module:ident::$name:ident: $shows:literal;)*) => {
+        /// Every scenario.
+        pub const SCENARIOS: &[Scenario] =
+            &[$(Scenario { name: stringify!($name), shows: $shows, run: $module::$name }),*];
+    };
+}
+
+scenarios! {
+    faults::five_faults_are_five_diagnostics: "berth check names five faults and exits 1";
+    faults::broken_images_are_refused: "a corrupt blob, a climbing layer and a short archive are named";
+    example::three_programs_answer: "nginx, redis and mosquitto answer on ports of this machine";
+    example::status_shows_three_ready: "image, pid, memory, restarts and address of each";
+    example::power_button_ends_cleanly: "Ctrl-C of berth run stops units and ends with 0";
+    example::data_outlives_power_off: "what redis was told is there after the next boot";
+    example::hello_runs_in_128_mib: "the smallest example answers with 128 MB";
+    isolation::container_sees_only_itself: "processes, mounts, network, host name, rights";
+    isolation::container_cannot_touch_the_node: "no file of the node can be read or written";
+    isolation::names_of_units_resolve: "a unit finds another by its name";
+    commands::exec_passes_streams_and_exit_code: "stdin, stdout, stderr, exit code, faults";
+    commands::logs_outlive_the_container: "a thousand lines of a container that is gone";
+    commands::units_stop_start_and_restart: "by hand, with a new process each time";
+    commands::readiness_is_waited_for: "a line on a descriptor; without it the start fails";
+    limits::memory_limit_kills_the_offender: "oom is said, the neighbours go on";
+    limits::pids_limit_stops_a_fork_bomb: "the node goes on and can stop it";
+    limits::cpu_limit_holds: "half a processor within 15 %";
+    limits::orphans_are_reaped: "10,000 in a container leave nothing, PID 1 does not grow";
+    crashes::killed_container_comes_back: "kill -9 of its process: restarted, new pid";
+    crashes::crash_loop_backs_off: "exit 3 again and again waits longer each time";
+    crashes::our_processes_may_die: "kill -9 of supervisor, netd and log during traffic";
+    power::power_cut_keeps_what_was_synced: "QEMU killed; volumes intact, units up";
+    power::reboot_comes_back: "berth reboot: the same units on the same disk";
+    power::faulty_set_on_the_disk_falls_back: "factory units run, and status says why";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_scenario_is_listed() {
+        let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/src/scenarios");
+        let mut found: Vec<String> = Vec::new();
+        for file in std::fs::read_dir(dir).unwrap() {
+            let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+            let starts = text.lines().filter_map(|line| line.strip_prefix("pub fn "));
+            found.extend(starts.map(|rest| rest.split('(').next().unwrap().to_owned()));
+        }
+        found.sort();
+        let mut listed: Vec<_> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
+        listed.sort_unstable();
+        assert_eq!(found, listed);
+    }
+}
