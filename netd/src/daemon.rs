@@ -1,0 +1,319 @@
+//! The loop: wait, see what happened, make the kernel equal to what is declared, tell the supervisor.
+//!
+//! One thread and poll(2) instead of a runtime: a handful of descriptors, nothing that waits elsewhere, and every
+//! page of memory counts on a small node. Nothing is kept on disk; what matters is in the kernel.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use berth_units::Name;
+use berth_units::wire::net::{Interface, NetState, Reply, Request, UplinkState};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use crate::dns::{self, Dns};
+use crate::firewall::{self, Firewall};
+use crate::kernel::{self, Outcome};
+use crate::netlink::{self, Events, NETFILTER, ROUTE, Socket};
+use crate::plan::{Seen, plan};
+use crate::protocol::{self, Received, Supervisor};
+use crate::uplink::Uplink;
+use crate::{chain, route};
+
+/// Events come in flocks; one look at the kernel serves them all.
+const SETTLE: Duration = Duration::from_millis(20);
+/// Whoever changes things back as fast as we repair them gets at most this wait between two repairs.
+const SETTLE_MAX: Duration = Duration::from_secs(5);
+
+/// Why there can be no netd at all.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No supervisor.
+    #[error("cannot take over the supervisor's socket")]
+    Supervisor(#[source] protocol::Error),
+    /// No netlink.
+    #[error("cannot reach the kernel's network configuration")]
+    Netlink(#[source] netlink::Error),
+    /// poll(2).
+    #[error("cannot wait for events")]
+    Wait(#[source] std::io::Error),
+}
+
+/// Whose descriptor is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Token {
+    Supervisor,
+    LinkEvents,
+    TableEvents,
+    Dhcp,
+    Dns(dns::Ready),
+}
+
+/// Everything that netd holds.
+#[derive(Debug)]
+pub struct Daemon {
+    supervisor: Supervisor,
+    links: Socket,
+    link_events: Events,
+    firewall: Firewall,
+    table_events: Events,
+    dns: Dns,
+    uplink: Uplink,
+    state: Option<NetState>,
+    current: UplinkState,
+    reported: Option<UplinkState>,
+    repair: Repair,
+    closed: bool,
+}
+
+/// When to look at the kernel again.
+#[derive(Debug, Default)]
+struct Repair {
+    at: Option<Instant>,
+    tables: bool,
+    /// Repairs in a row that found something to do.
+    row: u32,
+}
+
+impl Repair {
+    fn schedule(&mut self, now: Instant) {
+        let wait = SETTLE.saturating_mul(1 << self.row.min(10)).min(SETTLE_MAX);
+        self.at.get_or_insert(now + wait);
+    }
+}
+
+impl Daemon {
+    /// Takes over descriptor 3 and opens the netlink sockets; the kernel stays as it is.
+    pub fn open() -> Result<Self, Error> {
+        Ok(Self {
+            supervisor: Supervisor::inherit().map_err(Error::Supervisor)?,
+            links: Socket::open(ROUTE).map_err(Error::Netlink)?,
+            link_events: Events::open(ROUTE, route::EVENT_GROUPS).map_err(Error::Netlink)?,
+            firewall: Firewall::open().map_err(Error::Netlink)?,
+            table_events: Events::open(NETFILTER, firewall::EVENT_GROUPS).map_err(Error::Netlink)?,
+            dns: Dns::default(),
+            uplink: Uplink::default(),
+            state: None,
+            current: UplinkState::default(),
+            reported: None,
+            repair: Repair::default(),
+            closed: false,
+        })
+    }
+
+    /// Works until PID 1 closes the supervisor's end.
+    pub fn run(&mut self) -> Result<(), Error> {
+        while !self.closed {
+            let tokens = self.wait().map_err(Error::Wait)?;
+            let now = Instant::now();
+            for token in tokens {
+                self.on_ready(token, now);
+            }
+            self.on_timers(now);
+            self.report_uplink();
+        }
+        Ok(())
+    }
+
+    fn wait(&self) -> std::io::Result<Vec<Token>> {
+        let mut tokens = vec![Token::Supervisor, Token::LinkEvents, Token::TableEvents];
+        let mut fds = vec![
+            PollFd::from_borrowed_fd(self.supervisor.as_fd(), self.supervisor.interest()),
+            PollFd::from_borrowed_fd(self.link_events.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(self.table_events.as_fd(), PollFlags::IN),
+        ];
+        if let Some(fd) = self.uplink.socket() {
+            tokens.push(Token::Dhcp);
+            fds.push(PollFd::from_borrowed_fd(fd, PollFlags::IN));
+        }
+        for (ready, fd, flags) in self.dns.interests() {
+            tokens.push(Token::Dns(ready));
+            fds.push(PollFd::from_borrowed_fd(fd, flags));
+        }
+        match poll(&mut fds, self.timeout().as_ref()) {
+            Ok(_) => {}
+            Err(Errno::INTR) => return Ok(Vec::new()),
+            Err(errno) => return Err(errno.into()),
+        }
+        let ready = tokens.into_iter().zip(&fds).filter(|(_, fd)| !fd.revents().is_empty());
+        Ok(ready.map(|(token, _)| token).collect())
+    }
+
+    fn timeout(&self) -> Option<Timespec> {
+        let deadlines = [self.repair.at, self.uplink.deadline(), self.dns.deadline()];
+        let wait = deadlines.into_iter().flatten().min()?.saturating_duration_since(Instant::now());
+        Timespec::try_from(wait).ok()
+    }
+
+    fn on_ready(&mut self, token: Token, now: Instant) {
+        match token {
+            Token::Supervisor => self.on_supervisor(now),
+            Token::LinkEvents => {
+                self.link_events.drain();
+                self.repair.schedule(now);
+            }
+            Token::TableEvents => {
+                self.table_events.drain();
+                self.repair.tables = true;
+                self.repair.schedule(now);
+            }
+            Token::Dhcp => {
+                log_error(self.uplink.on_packets(now));
+                self.reconcile_links(now);
+            }
+            Token::Dns(ready) => self.dns.on_ready(ready, now),
+        }
+    }
+
+    fn on_timers(&mut self, now: Instant) {
+        let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        if due(self.dns.deadline()) {
+            self.dns.on_timer(now);
+        }
+        if due(self.uplink.deadline()) {
+            log_error(self.uplink.on_timer(now));
+            self.reconcile_links(now);
+        }
+        if due(self.repair.at) {
+            self.repair(now);
+        }
+    }
+
+    /// Something changed, perhaps by ourselves: then there is nothing to do.
+    fn repair(&mut self, now: Instant) {
+        self.repair.at = None;
+        let mut changed = false;
+        if std::mem::take(&mut self.repair.tables)
+            && let Some(state) = &self.state
+        {
+            match self.firewall.ensure(state) {
+                Ok(ensured) => changed |= ensured.changed,
+                Err(error) => eprintln!("netd: {}", chain(&error)),
+            }
+        }
+        let (done, outcome) = self.reconcile_links(now);
+        if changed || done > 0 {
+            eprintln!("netd: repaired what was changed from outside");
+            self.repair.row += 1;
+        } else {
+            self.repair.row = 0;
+        }
+        for problem in outcome.failed.values().chain(&outcome.errors) {
+            eprintln!("netd: {problem}");
+        }
+    }
+
+    fn on_supervisor(&mut self, now: Instant) {
+        if let Err(error) = self.supervisor.flush() {
+            eprintln!("netd: {}", chain(&error));
+        }
+        match self.supervisor.receive() {
+            Ok(Received::Request(Request::Declare { generation, state }, _)) => self.declare(generation, *state, now),
+            Ok(Received::Request(Request::Attach { unit, run, interfaces }, namespace)) => {
+                let error = self.attach(&unit, &interfaces, namespace).err();
+                if let Some(error) = &error {
+                    eprintln!("netd: cannot attach '{unit}': {error}");
+                }
+                self.send(&Reply::Attached { unit, run, error });
+            }
+            Ok(Received::Nothing) => {}
+            Ok(Received::Closed) => self.closed = true,
+            Err(error @ protocol::Error::Exchange(_)) => {
+                eprintln!("netd: {}", chain(&error));
+                self.closed = true;
+            }
+            Err(error) => eprintln!("netd: {}; ignoring it", chain(&error)),
+        }
+    }
+
+    fn declare(&mut self, generation: u64, state: NetState, now: Instant) {
+        self.uplink.declare(state.uplink.clone(), &state.hostname);
+        // The rules come first: a bridge must not be reachable, nor forwarding be on, before them.
+        let (mut refused, mut changed) = (Vec::new(), false);
+        match self.firewall.ensure(&state) {
+            Ok(ensured) => (refused, changed) = (ensured.refused, ensured.changed),
+            Err(error) => refused.push(chain(&error)),
+        }
+        self.state = Some(state);
+        let (done, outcome) = self.reconcile_links(now);
+        let mut errors = [outcome.errors, refused].concat();
+        if let Some(state) = &self.state {
+            errors.extend(self.dns.declare(state));
+        }
+        if changed || done > 0 {
+            eprintln!("netd: generation {generation}: {done} changes to links{}", if changed { ", new rules" } else { "" });
+        }
+        for (network, problem) in &outcome.failed {
+            eprintln!("netd: the network '{network}' is not up: {problem}");
+        }
+        let error = (!errors.is_empty()).then(|| errors.join("; "));
+        if let Some(error) = &error {
+            eprintln!("netd: {error}");
+        }
+        self.send(&Reply::Declared { generation, failed: outcome.failed, error });
+    }
+
+    fn attach(&mut self, unit: &Name, interfaces: &[Interface], namespace: Option<OwnedFd>) -> Result<(), String> {
+        let state = self.state.as_ref().ok_or("no network has been declared yet")?;
+        let namespace = namespace.ok_or("the request came without a network namespace")?;
+        let namespace: BorrowedFd<'_> = namespace.as_fd();
+        kernel::attach(&mut self.links, state, unit, interfaces, namespace).map_err(|error| chain(&error))
+    }
+
+    /// Compares and repairs the links. Returns the number of changes and what went wrong. Twice at most: bringing the
+    /// uplink up is what lets DHCP begin.
+    fn reconcile_links(&mut self, now: Instant) -> (usize, Outcome) {
+        let (mut done, mut outcome) = (0, Outcome { failed: BTreeMap::new(), errors: Vec::new() });
+        let Some(state) = &self.state else { return (done, outcome) };
+        for _ in 0..2 {
+            let seen = match kernel::observe(&mut self.links, state) {
+                Ok(seen) => seen,
+                Err(error) => {
+                    outcome.errors.push(chain(&error));
+                    return (done, outcome);
+                }
+            };
+            log_error(self.uplink.observe(&seen, now));
+            let plan = plan(state, self.uplink.wanted().as_ref(), &seen);
+            if plan.ops.is_empty() {
+                outcome.failed.extend(plan.failed);
+                self.settle(&seen);
+                return (done, outcome);
+            }
+            done += plan.ops.len();
+            outcome = kernel::apply(&mut self.links, plan);
+            self.uplink.applied();
+        }
+        if let Ok(seen) = kernel::observe(&mut self.links, state) {
+            self.settle(&seen);
+        }
+        (done, outcome)
+    }
+
+    /// The kernel is as it should be: takes over what has become known of the uplink.
+    fn settle(&mut self, seen: &Seen) {
+        self.dns.set_upstreams(self.uplink.dns());
+        self.current = self.uplink.state(seen);
+    }
+
+    /// Tells the supervisor of the uplink when it is not what it was told before.
+    fn report_uplink(&mut self) {
+        if self.state.is_some() && self.reported.as_ref() != Some(&self.current) {
+            self.send(&Reply::Uplink(self.current.clone()));
+            self.reported = Some(self.current.clone());
+        }
+    }
+
+    fn send(&mut self, reply: &Reply) {
+        if let Err(error) = self.supervisor.send(reply) {
+            eprintln!("netd: {}", chain(&error));
+        }
+    }
+}
+
+fn log_error(result: Result<(), crate::uplink::Error>) {
+    if let Err(error) = result {
+        eprintln!("netd: {}", chain(&error));
+    }
+}
