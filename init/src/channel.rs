@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn packets_keep_their_borders_and_descriptors() {
         let (one, other) = Channel::pair().unwrap();
-        let (mut reader, writer) = std::io::pipe().unwrap();
+        let (mut reader, writer) = io::pipe().unwrap();
         one.send(b"first", &[]).unwrap();
         one.send(b"second", &[writer.as_fd(), reader.as_fd()]).unwrap();
         drop(writer);

@@ -5,4 +5,11 @@
 #![forbid(unsafe_code)]
 
 pub mod channel;
+pub mod coldplug;
+pub mod inherit;
+pub mod kmsg;
+pub mod log;
+pub mod modules;
+pub mod pid1;
+pub mod session;
 pub mod supervise;

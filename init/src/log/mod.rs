@@ -1,0 +1,147 @@
+//! The log process: reads what containers write to their standard output and error, and keeps it as lines.
+//!
+//! An app must not wait for a disk, and no line may be lost when this process is killed. So bytes go from the pipe
+//! to a spool in RAM within one system call, then as lines to the log, then the checkpoint says so; see [`unit`].
+//! The pipes themselves are kept by PID 1. What a line says is nobody's business here.
+//!
+//! Lines are written once for every time that something could be read, not one by one, and are not synced.
+
+mod checkpoint;
+mod file;
+mod lines;
+mod places;
+mod spool;
+mod unit;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::time::Duration;
+
+use berth_units::Name;
+use berth_units::spec::Log;
+use berth_units::wire::log::Request;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::pipe::fcntl_setpipe_size;
+use rustix::time::Timespec;
+
+pub use self::places::Places;
+use self::unit::Unit;
+use crate::channel::{Channel, Received};
+use crate::error;
+use crate::kmsg::Chain;
+
+/// The longest request, bytes: a name of 63 and three numbers.
+const REQUEST_MAX: usize = 4096;
+/// What an app can write while this process is away.
+const PIPE_SIZE: usize = 256 << 10;
+/// A disk does not say when it has room again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Serves until the supervisor's end of the channel is closed. Paths are below `root`.
+///
+/// # Errors
+/// poll(2) or the spool's directory: nothing can be done without.
+pub fn run(channel: &Channel, root: &Path) -> io::Result<()> {
+    let places = Places::new(root);
+    places.ensure_spool()?;
+    let mut units = BTreeMap::new();
+    loop {
+        let ready = wait(channel, &units)?;
+        for (name, index) in ready.pipes {
+            if let Some(unit) = units.get_mut(&name) {
+                unit.take_in(index);
+            }
+        }
+        // Disks after pipes: all apps can go on writing before the first one's disk is waited for.
+        units.values_mut().for_each(Unit::write_out);
+        if ready.has_request && !take_requests(channel, &places, &mut units) {
+            return Ok(());
+        }
+    }
+}
+
+/// What can be read.
+struct Ready {
+    has_request: bool,
+    pipes: Vec<(Name, usize)>,
+}
+
+fn wait(channel: &Channel, units: &BTreeMap<Name, Unit>) -> io::Result<Ready> {
+    let pipes =
+        || units.iter().flat_map(|(name, unit)| unit.pipes().map(move |(index, fd)| (name, index, fd)));
+    let mut fds = vec![PollFd::new(channel, PollFlags::IN)];
+    fds.extend(pipes().map(|(_, _, fd)| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+    let is_failing = units.values().any(Unit::is_failing);
+    let retry = Timespec::try_from(RETRY).ok().filter(|_| is_failing);
+    rustix::io::retry_on_intr(|| poll(&mut fds, retry.as_ref()))?;
+    let mut ready = fds.iter().map(|fd| !fd.revents().is_empty());
+    let has_request = ready.next().unwrap_or(false);
+    let pipes = pipes().zip(ready).filter(|(_, ready)| *ready);
+    Ok(Ready { has_request, pipes: pipes.map(|((name, index, _), _)| (name.clone(), index)).collect() })
+}
+
+/// `false` when the supervisor is gone.
+fn take_requests(channel: &Channel, places: &Places, units: &mut BTreeMap<Name, Unit>) -> bool {
+    let mut buffer = [0; REQUEST_MAX];
+    loop {
+        match channel.receive(&mut buffer) {
+            Ok(Received::Packet { len, fds }) => {
+                let bytes = buffer.get(..len).unwrap_or_default();
+                match serde_json::from_slice(bytes) {
+                    Ok(request) => serve(request, fds, places, units),
+                    Err(error) => error!("cannot read a request: {error}, ignoring it"),
+                }
+            }
+            Ok(Received::Closed) => return false,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
+            Err(error) => {
+                error!("cannot receive a request: {error}, ignoring it");
+                return error.kind() == io::ErrorKind::InvalidData;
+            }
+        }
+    }
+}
+
+fn serve(request: Request, fds: Vec<OwnedFd>, places: &Places, units: &mut BTreeMap<Name, Unit>) {
+    match request {
+        Request::Add { unit, log } => {
+            let Ok(pipes) = <[OwnedFd; 2]>::try_from(fds) else {
+                error!("'{unit}' came without its two pipes, ignoring it");
+                return;
+            };
+            if let Err(error) = add(places, units, unit.clone(), log, pipes) {
+                error!("cannot keep the log of '{unit}': {}", Chain(&error));
+            }
+        }
+        Request::Remove { unit } => {
+            if let Some(unit) = units.remove(&unit) {
+                unit.close(places);
+            }
+        }
+    }
+}
+
+fn add(
+    places: &Places,
+    units: &mut BTreeMap<Name, Unit>,
+    name: Name,
+    log: Log,
+    pipes: [OwnedFd; 2],
+) -> io::Result<()> {
+    for pipe in &pipes {
+        let flags = rustix::fs::fcntl_getfl(pipe)?;
+        rustix::fs::fcntl_setfl(pipe, flags | rustix::fs::OFlags::NONBLOCK)?;
+        // A user's limit of pipe memory may refuse; then it is 64 KiB.
+        let _refused = fcntl_setpipe_size(pipe.as_fd(), PIPE_SIZE);
+    }
+    let log = places.bounded(log);
+    match units.get_mut(&name) {
+        Some(unit) => unit.replace(places, log, pipes)?,
+        None => {
+            units.insert(name.clone(), Unit::open(places, name, log, pipes)?);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,253 @@
+//! One unit's way from pipes to log: spool, lines, file, checkpoint, always in this order.
+//!
+//! Whoever is killed between two of them finds on its next start what was done, by the checkpoint: the log is cut
+//! back to it, and the spooled bytes after it become lines again. So every line is in the log exactly once.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use berth_units::Name;
+use berth_units::spec::{Log, LogSink};
+use berth_units::time::rfc3339_micros;
+
+use super::checkpoint::{Checkpoint, CheckpointFile};
+use super::file::LogFile;
+use super::lines::format_lines;
+use super::places::Places;
+use super::spool::{Spool, Taken, lose};
+use crate::kmsg::Chain;
+use crate::{error, notice};
+
+/// Bytes of one stream that become lines in one step: more than the longest line.
+const STEP: usize = 32 << 10;
+
+/// Names of the streams in the log, in the order of the pipes.
+const STREAMS: [&str; 2] = ["stdout", "stderr"];
+
+/// A unit's pipes and files.
+#[derive(Debug)]
+pub struct Unit {
+    name: Name,
+    settings: Log,
+    streams: [Stream; 2],
+    file: LogFile,
+    checkpoint: CheckpointFile,
+    dropped: u64,
+    is_rotating: bool,
+    is_failing: bool,
+}
+
+#[derive(Debug)]
+struct Stream {
+    /// None once it has ended.
+    pipe: Option<OwnedFd>,
+    spool: Spool,
+}
+
+impl Unit {
+    /// Goes on where the checkpoint says that this process, or one before it, has stopped.
+    pub fn open(places: &Places, name: Name, settings: Log, pipes: [OwnedFd; 2]) -> io::Result<Self> {
+        let (checkpoint, found) = CheckpointFile::open(&places.checkpoint(&name))?;
+        let last = found.unwrap_or_default();
+        let is_known = |identity| found.is_some() && last.directory == identity;
+        // In the midst of a rotation `current` may be the old or the new one: it is not cut.
+        let known_len = if last.is_rotating { u64::MAX } else { last.log_len };
+        let directory = places.directory(&name, settings.to);
+        let file = LogFile::open(directory, |identity| is_known(identity).then_some(known_len))?;
+        let is_rotating = last.is_rotating && is_known(file.identity());
+        let [stdout, stderr] = last.positions;
+        let [out_pipe, err_pipe] = pipes;
+        let stream = |index: usize, start, pipe| -> io::Result<Stream> {
+            Ok(Stream { pipe: Some(pipe), spool: Spool::open(&places.spool(&name, index), start)? })
+        };
+        let streams = [stream(1, stdout, out_pipe)?, stream(2, stderr, err_pipe)?];
+        let dropped = last.dropped;
+        let is_failing = false;
+        let mut unit = Self { name, settings, streams, file, checkpoint, dropped, is_rotating, is_failing };
+        if is_rotating {
+            unit.rotate()?;
+        }
+        unit.write_checkpoint()?;
+        Ok(unit)
+    }
+
+    /// Another `Add`: of another run (other pipes: what is left in the old ones comes first), after a restart of
+    /// the supervisor (the same pipes), or with other settings.
+    pub fn replace(&mut self, places: &Places, settings: Log, pipes: [OwnedFd; 2]) -> io::Result<()> {
+        let is_other =
+            |old: &Stream, new: &OwnedFd| old.pipe.as_ref().is_none_or(|old| !is_same_pipe(old, new));
+        let is_other_run = self.streams.iter().zip(&pipes).any(|(old, new)| is_other(old, new));
+        if is_other_run {
+            self.finish();
+        }
+        let directory = places.directory(&self.name, settings.to);
+        if directory != self.file.directory() {
+            self.write_out();
+            self.file = LogFile::open(directory, |_| None)?;
+        }
+        self.settings = settings;
+        for (stream, pipe) in self.streams.iter_mut().zip(pipes) {
+            stream.pipe = Some(pipe);
+        }
+        self.write_checkpoint()
+    }
+
+    /// Takes what is left in the pipes and ends the last lines; the pipes are let go.
+    pub fn finish(&mut self) {
+        for index in 0..self.streams.len() {
+            while self.take_in(index) {}
+        }
+        for stream in &mut self.streams {
+            stream.pipe = None;
+        }
+        self.write_out();
+    }
+
+    /// The pipes that are still open, each with the index of its stream.
+    pub fn pipes(&self) -> impl Iterator<Item = (usize, BorrowedFd<'_>)> {
+        let pipes = self.streams.iter().map(|stream| stream.pipe.as_ref());
+        pipes.enumerate().filter_map(|(index, pipe)| Some((index, pipe?.as_fd())))
+    }
+
+    /// The last attempt to write the log failed.
+    pub fn is_failing(&self) -> bool {
+        self.is_failing
+    }
+
+    /// Takes one turn's bytes from a pipe; `true` when there may be more.
+    pub fn take_in(&mut self, index: usize) -> bool {
+        let is_discarded = self.settings.to == LogSink::None;
+        let Some(stream) = self.streams.get_mut(index) else { return false };
+        let Some(pipe) = &stream.pipe else { return false };
+        let taken = if is_discarded { lose(pipe.as_fd()) } else { stream.spool.fill(pipe.as_fd()) };
+        let has_more = match taken {
+            Ok(Taken::Some) => true,
+            Ok(Taken::Lost(count)) => {
+                self.dropped += if is_discarded { 0 } else { count };
+                true
+            }
+            Ok(Taken::Nothing) => false,
+            Ok(Taken::End) => {
+                stream.pipe = None;
+                false
+            }
+            Err(error) => {
+                error!("cannot read the output of '{}': {error}, closing it", self.name);
+                stream.pipe = None;
+                false
+            }
+        };
+        // Only a log that cannot be written lets that much wait.
+        self.dropped += if self.is_failing { stream.spool.shrink() } else { 0 };
+        has_more
+    }
+
+    /// Makes lines of everything that waits. A log that cannot be written is tried again later.
+    pub fn write_out(&mut self) {
+        let result = self.write_lines();
+        match (&result, self.is_failing) {
+            (Err(error), false) => {
+                error!("cannot write the log of '{}': {}, keeping the newest", self.name, Chain(error));
+            }
+            (Ok(()), true) => notice!("the log of '{}' can be written again", self.name),
+            _ => {}
+        }
+        self.is_failing = result.is_err();
+    }
+
+    fn write_lines(&mut self) -> io::Result<()> {
+        if self.is_rotating {
+            self.rotate()?;
+        }
+        loop {
+            let mut lines = Vec::new();
+            let time = rfc3339_micros(unix_micros());
+            if self.dropped > 0 {
+                lines.extend(format!("{time} stderr berth: {} bytes dropped\n", self.dropped).bytes());
+            }
+            let used = self.format_step(&time, &mut lines)?;
+            if lines.is_empty() {
+                return Ok(());
+            }
+            self.file.append(&lines)?;
+            self.dropped = 0;
+            for (stream, used) in self.streams.iter_mut().zip(used) {
+                stream.spool.advance(used);
+            }
+            self.write_checkpoint()?;
+            self.streams.iter_mut().for_each(|stream| stream.spool.free());
+            if self.file.len() >= self.settings.max_size {
+                self.rotate()?;
+            }
+        }
+    }
+
+    /// The checkpoint frames it: a process that is killed in between goes on with it, and so does a failed one.
+    fn rotate(&mut self) -> io::Result<()> {
+        self.is_rotating = true;
+        self.write_checkpoint()?;
+        self.file.rotate(self.settings.keep)?;
+        self.is_rotating = false;
+        self.write_checkpoint()
+    }
+
+    /// The next lines of both streams; how many spooled bytes each gave.
+    fn format_step(&self, time: &str, lines: &mut Vec<u8>) -> io::Result<[u64; 2]> {
+        let mut used = [0; 2];
+        for ((stream, name), used) in self.streams.iter().zip(STREAMS).zip(&mut used) {
+            if stream.spool.is_empty() {
+                continue;
+            }
+            let mut buffer = [0; STEP];
+            let (bytes, is_all) = stream.spool.peek(&mut buffer)?;
+            let prefix = format!("{time} {name} ");
+            let is_ended = is_all && stream.pipe.is_none();
+            *used = u64::try_from(format_lines(prefix.as_bytes(), bytes, is_ended, lines)).unwrap_or(0);
+        }
+        Ok(used)
+    }
+
+    fn write_checkpoint(&self) -> io::Result<()> {
+        let [stdout, stderr] = &self.streams;
+        self.checkpoint.write(&Checkpoint {
+            directory: self.file.identity(),
+            log_len: self.file.len(),
+            positions: [stdout.spool.start(), stderr.spool.start()],
+            dropped: self.dropped,
+            is_rotating: self.is_rotating,
+        })
+    }
+
+    /// The unit is gone: what it said last is written, what was kept in RAM for it is given back.
+    pub fn close(mut self, places: &Places) {
+        self.finish();
+        if self.is_failing {
+            error!("the last output of '{}' is lost", self.name);
+        }
+        // The checkpoint last: without it the spools would be read from their start.
+        for path in [places.spool(&self.name, 1), places.spool(&self.name, 2), places.checkpoint(&self.name)]
+        {
+            remove(&path);
+        }
+    }
+}
+
+fn remove(path: &Path) {
+    if let Err(error) = fs::remove_file(path) {
+        error!("cannot remove '{}': {error}, ignoring it", path.display());
+    }
+}
+
+fn is_same_pipe(old: &OwnedFd, new: &OwnedFd) -> bool {
+    match (rustix::fs::fstat(old), rustix::fs::fstat(new)) {
+        (Ok(old), Ok(new)) => (old.st_dev, old.st_ino) == (new.st_dev, new.st_ino),
+        _ => false,
+    }
+}
+
+fn unix_micros() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,51 @@
+//! How the supervisor's process is made: its channel at descriptor 3, its words to the kernel's log.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use berth_runtime::{Daemon, Running};
+
+use super::cgroup;
+use crate::channel::Channel;
+
+/// The descriptor at which one of our processes finds its channel.
+pub const CHANNEL_FD: u8 = 3;
+
+/// What to start as the supervisor.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// Absolute path.
+    pub path: PathBuf,
+    /// On a node of its own: born in its cgroup, spared by the OOM killer, writing to the kernel's log. Otherwise
+    /// it shares PID 1's cgroup and standard error.
+    pub on_node: bool,
+}
+
+/// Starts it; returns the process and PID 1's end of its channel.
+pub(super) fn spawn(program: &Program) -> io::Result<(Running, Channel)> {
+    let (ours, theirs) = Channel::pair()?;
+    let words = open_words(program.on_node)?;
+    let name = program.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let group = Path::new(cgroup::ROOT).join("system/supervise");
+    let daemon = Daemon {
+        path: &program.path,
+        argv: &[name],
+        env: &["PATH=/bin".to_owned()],
+        fds: &[(words.as_fd(), 1), (words.as_fd(), 2), (theirs.as_fd(), CHANNEL_FD)],
+        cgroup: Some(group.as_path()).filter(|group| program.on_node && group.exists()),
+        clone_parent: false,
+        oom_score_adj: if program.on_node { -1000 } else { 0 },
+    };
+    let running = daemon.spawn().map_err(|error| io::Error::other(crate::kmsg::Chain(&error).to_string()))?;
+    Ok((running, ours))
+}
+
+fn open_words(on_node: bool) -> io::Result<OwnedFd> {
+    let kmsg = OpenOptions::new().write(true).open("/dev/kmsg");
+    match kmsg {
+        Ok(kmsg) if on_node => Ok(kmsg.into()),
+        _ => rustix::stdio::stderr().try_clone_to_owned(),
+    }
+}

@@ -1,0 +1,95 @@
+//! One process for one client that is inside a container or reads a log: the far end of `berth exec` and
+//! `berth logs`.
+//!
+//! It inherits the client's connection, already upgraded, as descriptor 3 and what to do as descriptor 4. Whatever
+//! the client or the program does, nobody else waits. The frames are those of [`berth_units::wire::session`].
+
+mod client;
+mod exec;
+mod logs;
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use berth_runtime::ExecSpec;
+use berth_units::wire::control;
+use berth_units::wire::session::Kind;
+use serde::{Deserialize, Serialize};
+
+use self::client::Client;
+
+/// The longest request, bytes.
+const REQUEST_MAX: u64 = 4 << 20;
+
+/// What to do for the client: one JSON value at descriptor 4.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// Run a program in a unit.
+    Exec {
+        /// What and where.
+        spec: Box<ExecSpec>,
+        /// On a terminal of rows and columns.
+        tty: Option<(u16, u16)>,
+    },
+    /// Read a unit's log.
+    Logs {
+        /// As the client asked.
+        logs: control::Logs,
+        /// The log is in RAM even where there is a data partition.
+        ram: bool,
+    },
+}
+
+/// Why a session ended before its time. The client is told, if it is still there.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// Descriptor 4 is not a request.
+    #[error("cannot read the request")]
+    Request(#[source] io::Error),
+    /// The program cannot be started.
+    #[error("cannot run the program")]
+    Spawn(#[from] berth_runtime::SpawnError),
+    /// A step on the way to the program's first instruction failed.
+    #[error("cannot run the program")]
+    Step(#[source] berth_runtime::StepError),
+    /// A system call of this process failed.
+    #[error("cannot {0}")]
+    System(&'static str, #[source] io::Error),
+    /// The client is gone or out of step: nobody is left to be told.
+    #[error("the client is gone")]
+    ClientGone(#[source] io::Error),
+}
+
+impl SessionError {
+    /// For `map_err`: `what` completes "cannot …".
+    fn system<E: Into<io::Error>>(what: &'static str) -> impl FnOnce(E) -> Self {
+        move |source| Self::System(what, source.into())
+    }
+}
+
+/// Serves the client to the end; its last frame is Exit or Error. Log directories are below `root`.
+///
+/// # Errors
+/// What the client was told too, where it could be.
+pub fn run(connection: OwnedFd, request: OwnedFd, root: &Path) -> Result<(), SessionError> {
+    let mut client = Client::new(connection).map_err(SessionError::ClientGone)?;
+    let served = read_request(request).and_then(|request| match request {
+        Request::Exec { spec, tty } => exec::run(&mut client, &spec, tty),
+        Request::Logs { logs, ram } => logs::run(&mut client, &logs, ram, root).map(|()| 0),
+    });
+    let last = match &served {
+        Ok(code) => client.finish(Kind::Exit, &[*code]),
+        Err(SessionError::ClientGone(_)) => Ok(()),
+        Err(error) => client.finish(Kind::Error, crate::kmsg::Chain(error).to_string().as_bytes()),
+    };
+    served.and(last.map_err(SessionError::ClientGone))
+}
+
+fn read_request(file: OwnedFd) -> Result<Request, SessionError> {
+    let mut text = Vec::new();
+    File::from(file).take(REQUEST_MAX).read_to_end(&mut text).map_err(SessionError::Request)?;
+    serde_json::from_slice(&text).map_err(|error| SessionError::Request(error.into()))
+}
