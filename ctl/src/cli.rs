@@ -1,0 +1,124 @@
+//! The command line as a whole.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::cmd;
+use crate::failure::Failure;
+use crate::node::Node;
+use crate::transition;
+
+const AFTER_HELP: &str = "Examples:\n  berth check appliance\n  berth status\n  \
+    berth --node unix:appliance/.berth/control.sock exec web -- sh\n\n\
+    Exit codes: 1 the input is at fault, 2 usage, 3 the node cannot be reached, 4 the action failed.";
+
+/// Containers of an appliance: declared in TOML, run by PID 1
+#[derive(Debug, Parser)]
+#[command(name = "berth", version, max_term_width = 100, after_help = AFTER_HELP)]
+pub struct Cli {
+    /// Which node: unix:PATH of its control socket
+    #[arg(long, env = "BERTH_NODE", global = true, value_name = "NODE")]
+    node: Option<Node>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Find every fault of an appliance directory, offline
+    Check(cmd::check::Args),
+    /// Make kernel, initrd and factory store of an appliance directory
+    #[cfg(feature = "builder")]
+    Build(cmd::build::Args),
+    /// Boot an appliance directory under QEMU
+    #[cfg(feature = "builder")]
+    Run(cmd::run::Args),
+    /// Show the node and its units
+    Status(cmd::status::Args),
+    /// Show what a unit has written
+    Logs(cmd::logs::Args),
+    /// Run a program in a unit
+    Exec(cmd::exec::Args),
+    /// Start units
+    #[command(after_help = "Example: berth start web db")]
+    Start(transition::Args),
+    /// Stop units until they are started or the node restarts
+    #[command(after_help = "Example: berth stop --timeout 30 db")]
+    Stop(transition::Args),
+    /// Stop units and start them again
+    #[command(after_help = "Example: berth restart web")]
+    Restart(transition::Args),
+    /// Stop every unit and reboot the node
+    #[command(after_help = "Example: berth --node unix:control.sock reboot")]
+    Reboot,
+    /// Stop every unit and turn the node off
+    #[command(after_help = "Example: berth --node unix:control.sock poweroff")]
+    Poweroff,
+    /// Print a completion script for a shell
+    Completions(cmd::completions::Args),
+    /// Print the version
+    #[command(after_help = "Example: berth version")]
+    Version,
+    /// On a node: carry connections from the virtio-serial port to the control socket
+    #[command(hide = true)]
+    Relay,
+}
+
+impl Cli {
+    /// Does what was asked.
+    pub fn run(self) -> Result<ExitCode, Failure> {
+        let node = self.node.unwrap_or_default();
+        match &self.command {
+            Command::Check(args) => cmd::check::run(args),
+            #[cfg(feature = "builder")]
+            Command::Build(args) => cmd::build::run(args),
+            #[cfg(feature = "builder")]
+            Command::Run(args) => cmd::run::run(args),
+            Command::Status(args) => cmd::status::run(&node, args),
+            Command::Logs(args) => cmd::logs::run(&node, args),
+            Command::Exec(args) => cmd::exec::run(&node, args),
+            Command::Start(args) => cmd::start::run(&node, args),
+            Command::Stop(args) => cmd::stop::run(&node, args),
+            Command::Restart(args) => cmd::restart::run(&node, args),
+            Command::Reboot => cmd::reboot::run(&node),
+            Command::Poweroff => cmd::poweroff::run(&node),
+            Command::Completions(args) => cmd::completions::run(args),
+            Command::Version => cmd::version::run(),
+            Command::Relay => cmd::relay::run(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound_and_every_command_shows_an_example() {
+        let mut command = Cli::command();
+        command.clone().debug_assert();
+        for sub in command.get_subcommands_mut().filter(|sub| !sub.is_hide_set()) {
+            let help = sub.render_long_help().to_string();
+            assert!(help.contains("Example"), "{}", sub.get_name());
+        }
+    }
+
+    #[test]
+    fn the_program_of_exec_keeps_its_own_options() {
+        let cli = Cli::try_parse_from(["berth", "exec", "-u", "0:0", "web", "--", "ls", "-l", "--", "-x"]);
+        let Command::Exec(args) = cli.unwrap().command else { panic!("not exec") };
+        assert_eq!(args.command(), ["ls", "-l", "--", "-x"]);
+        for bad in [
+            &["berth", "exec", "web"][..],
+            &["berth", "exec", "Web", "--", "ls"],
+            &["berth", "--node", "tcp:x", "status"],
+            &["berth", "exec", "-e", "=x", "web", "--", "ls"],
+            &["berth", "stop"],
+        ] {
+            assert!(Cli::try_parse_from(bad).is_err(), "{bad:?}");
+        }
+    }
+}

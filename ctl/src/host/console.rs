@@ -1,0 +1,144 @@
+//! The node's console on our standard output.
+//!
+//! On a terminal bytes pass as they come. Otherwise whole lines do, without carriage returns, so that a test or a
+//! log file reads plain text. A reader that went away stops nothing.
+
+use std::io::{self, IsTerminal, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+
+use rustix::event::PollFlags;
+use rustix::io::Errno;
+
+use crate::output::note;
+use crate::pending::Pending;
+
+/// While so much waits for the reader of our output, the console is not read.
+const HELD_MAX: usize = 256 << 10;
+/// A longer line is passed in pieces.
+const LINE_MAX: usize = 16 << 10;
+/// poll(2) promises room for so many bytes in a pipe (pipe(7), PIPE_BUF).
+const WRITE_MAX: usize = 4096;
+
+/// The console.
+pub struct Console {
+    socket: UnixStream,
+    open: bool,
+    line: Vec<u8>,
+    out: Pending,
+    /// Ends with a line feed, or nothing was said yet.
+    at_line_start: bool,
+    plain: bool,
+    reader_gone: bool,
+}
+
+impl Console {
+    /// Over QEMU's serial socket; `headless` output is plain even on a terminal.
+    pub fn new(socket: UnixStream, headless: bool) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        Ok(Self {
+            socket,
+            open: true,
+            line: Vec::new(),
+            out: Pending::default(),
+            at_line_start: true,
+            plain: headless || !io::stdout().is_terminal(),
+            reader_gone: false,
+        })
+    }
+
+    /// The socket, and what it waits for.
+    pub fn socket(&self) -> (BorrowedFd<'_>, PollFlags) {
+        let read = self.open && self.out.len() < HELD_MAX;
+        (self.socket.as_fd(), if read { PollFlags::IN } else { PollFlags::empty() })
+    }
+
+    /// What standard output is waited for.
+    pub fn stdout_interest(&self) -> PollFlags {
+        if self.out.is_empty() { PollFlags::empty() } else { PollFlags::OUT }
+    }
+
+    /// Reads what the node wrote; false at the end.
+    pub fn read(&mut self) -> bool {
+        let mut buffer = [0; 16 << 10];
+        match rustix::io::read(&self.socket, &mut buffer) {
+            Ok(0) => self.open = false,
+            Ok(len) => {
+                self.take(buffer.get(..len).unwrap_or(&[]));
+                return true;
+            }
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(_) => self.open = false,
+        }
+        false
+    }
+
+    fn take(&mut self, bytes: &[u8]) {
+        if !self.plain {
+            self.push(bytes);
+            return;
+        }
+        for byte in bytes.iter().filter(|byte| **byte != b'\r') {
+            self.line.push(*byte);
+            if *byte == b'\n' || self.line.len() > LINE_MAX {
+                let line = std::mem::take(&mut self.line);
+                self.push(&line);
+            }
+        }
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        if !self.reader_gone {
+            self.at_line_start = bytes.last().is_none_or(|byte| *byte == b'\n');
+            self.out.push(bytes);
+        }
+    }
+
+    /// Writes what standard output takes now.
+    pub fn write(&mut self) {
+        if self.out.write_to(io::stdout(), WRITE_MAX).is_err() {
+            self.reader_gone = true;
+            self.out = Pending::default();
+        }
+    }
+
+    /// A line of our own: among the console's lines on a terminal, on standard error otherwise.
+    pub fn say(&mut self, text: &str) {
+        if self.plain {
+            note(&format!("{text}\n"));
+            return;
+        }
+        let first = if self.at_line_start { "" } else { "\n" };
+        self.push(format!("{first}{text}\n").as_bytes());
+    }
+
+    /// The rest, once QEMU has ended.
+    pub fn finish(&mut self) {
+        while self.read() {}
+        let line = std::mem::take(&mut self.line);
+        self.push(&line);
+        let mut stdout = io::stdout().lock();
+        while let Ok(1..) = self.out.write_to(&stdout, WRITE_MAX) {}
+        stdout.flush().unwrap_or_default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_output_is_whole_lines_without_carriage_returns() {
+        let (ours, mut node) = UnixStream::pair().unwrap();
+        let mut console = Console::new(ours, true).unwrap();
+        node.write_all(b"one\r\ntw").unwrap();
+        assert!(console.read());
+        assert_eq!(console.out.to_vec(), b"one\n");
+        node.write_all(b"o\r\n").unwrap();
+        assert!(console.read());
+        assert_eq!(console.out.to_vec(), b"one\ntwo\n");
+        assert!(!console.read());
+        drop(node);
+        assert!(!console.read() && console.socket().1.is_empty());
+    }
+}

@@ -1,0 +1,94 @@
+//! The data disk: a sparse file with an ext4 that the node recognises by its label.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use berth_units::wire::image::DATA_LABEL;
+
+use crate::failure::{Cannot, Failure};
+
+/// Bytes of a new disk; the file takes only what is written.
+const SIZE: u64 = 1 << 30;
+
+/// Why there is no data disk.
+#[derive(Debug, thiserror::Error)]
+enum DiskError {
+    #[error("cannot start 'mkfs.ext4'")]
+    NoMkfs(#[source] io::Error),
+    #[error("mkfs.ext4 could not make a file system in '{path}': {said}")]
+    Mkfs { path: String, said: String },
+    #[error("'{0}' is neither a file nor a block device")]
+    NotADisk(String),
+}
+
+/// Makes the disk when it is absent; a whole one or none.
+pub fn ensure_data(path: &Path) -> Result<(), Failure> {
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => {
+            return Err(Failure::usage(DiskError::NotADisk(path.display().to_string())));
+        }
+        Ok(_) => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(Failure::action(Cannot::at("open", path)(error))),
+    }
+    let mut new = path.as_os_str().to_owned();
+    new.push(format!(".new-{}", std::process::id()));
+    let new = PathBuf::from(new);
+    let made = make(&new).and_then(|()| {
+        fs::rename(&new, path).map_err(|error| Failure::action(Cannot::at("make", path)(error)))
+    });
+    if made.is_err() {
+        fs::remove_file(&new).unwrap_or_default();
+    }
+    made
+}
+
+fn make(path: &Path) -> Result<(), Failure> {
+    let cannot = |error| Failure::action(Cannot::at("make", path)(error));
+    File::create(path).and_then(|file| file.set_len(SIZE)).map_err(cannot)?;
+    let output = mkfs()
+        .args(["-q", "-F", "-m", "0", "-L", DATA_LABEL, "-O", "verity,quota,project"])
+        .arg(path)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| {
+            Failure::action(DiskError::NoMkfs(error))
+                .hint("it is part of Debian's e2fsprogs; try 'make setup'")
+        })?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr).lines().collect::<Vec<_>>().join("; ");
+    Err(Failure::action(DiskError::Mkfs { path: path.display().to_string(), said }))
+}
+
+/// mkfs.ext4, which is in /sbin: not everybody's PATH has that.
+fn mkfs() -> Command {
+    let at = ["/sbin", "/usr/sbin"].map(|dir| Path::new(dir).join("mkfs.ext4"));
+    Command::new(at.into_iter().find(|path| path.exists()).unwrap_or_else(|| "mkfs.ext4".into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_is_made_once_and_kept() {
+        let dir = std::env::temp_dir().join(format!("berth-disk-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        let path = dir.join("data.raw");
+        ensure_data(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().len(), SIZE);
+        // The label is at offset 120 of the superblock, which begins at 1024 (kernel doc, ext4/super.rst).
+        let bytes = fs::read(&path).map(|bytes| bytes[1024 + 120..][..10].to_vec()).unwrap();
+        assert_eq!(bytes, b"berth-data");
+        fs::write(&path, "kept").unwrap();
+        ensure_data(&path).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"kept");
+        assert_eq!(fs::read_dir(&dir).unwrap().count(), 1);
+        assert!(ensure_data(&dir).is_err());
+        fs::remove_dir_all(&dir).unwrap();
+    }
+}

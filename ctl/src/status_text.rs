@@ -1,0 +1,269 @@
+//! Status for people: a line about the node, a table of units, and a line for each unit that needs somebody.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use berth_units::Reference;
+use berth_units::human::{age, duration, short_digest, size};
+use berth_units::spec::Protocol;
+use berth_units::wire::control::{ExitReason, LastExit, NodeStatus, PortStatus, State, Status, UnitStatus};
+
+use crate::output::{Colour, Look, printable};
+use crate::table::{Cell, Column, draw};
+
+const COLUMNS: [Column; 8] = [
+    Column { heading: "UNIT", gives_way: 0 },
+    Column { heading: "STATE", gives_way: 0 },
+    Column { heading: "FOR", gives_way: 1 },
+    Column { heading: "RESTARTS", gives_way: 3 },
+    Column { heading: "IMAGE", gives_way: 4 },
+    Column { heading: "CPU", gives_way: 5 },
+    Column { heading: "MEMORY", gives_way: 2 },
+    Column { heading: "ADDRESS", gives_way: 1 },
+];
+
+/// The whole screen.
+pub fn screen(status: &Status, all: bool, look: Look) -> String {
+    let shown: Vec<&UnitStatus> = status
+        .units
+        .iter()
+        .filter(|unit| all || unit.kind == "container" || needs_somebody(unit.state))
+        .collect();
+    let mut text = node_line(&status.node, &status.units, look);
+    if let Some(fault) = &status.node.fault {
+        text.push_str(&format!("  {}\n", look.paint(Colour::Red, printable(fault))));
+    }
+    if !shown.is_empty() {
+        let rows: Vec<Vec<Cell>> = shown.iter().map(|unit| row(unit)).collect();
+        text.push_str(&draw(&COLUMNS, &rows, look));
+    }
+    for unit in shown.iter().filter(|unit| needs_somebody(unit.state)) {
+        // Writing to a String cannot fail.
+        writeln!(text, "  {}: {}", printable(&unit.name), explanation(unit)).unwrap_or_default();
+    }
+    text
+}
+
+/// All that is known of one unit, a line a fact.
+pub fn details(unit: &UnitStatus, look: Look) -> String {
+    let mut text = String::new();
+    let mut fact = |name: &str, value: Option<String>| {
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            let name = look.paint(Colour::Dim, format!("{name:<10}"));
+            writeln!(text, "{name} {}", printable(&value)).unwrap_or_default();
+        }
+    };
+    fact("unit", Some(format!("{} ({})", unit.name, unit.kind)));
+    fact("state", Some(format!("{} for {}", unit.state, age(seconds(unit.since_seconds)))));
+    fact("why", unit.why.clone());
+    fact("next try", unit.next_try.clone());
+    fact("image", unit.image.clone());
+    fact("digest", unit.image_digest.clone());
+    fact("pid", unit.pid.map(|pid| pid.to_string()));
+    fact("restarts", Some(unit.restarts.to_string()));
+    fact("last exit", unit.last_exit.as_ref().map(last_exit));
+    fact("memory", unit.memory.map(|_| memory(unit)));
+    fact("cpu", unit.cpu_usec.map(|usec| format!("{} used", duration(Duration::from_micros(usec)))));
+    fact("processes", unit.pids.map(|pids| pids.to_string()));
+    fact("addresses", Some(unit.addresses.join(" ")));
+    fact("ports", Some(unit.ports.iter().map(long_port).collect::<Vec<_>>().join(" ")));
+    text
+}
+
+fn node_line(node: &NodeStatus, units: &[UnitStatus], look: Look) -> String {
+    let containers = || units.iter().filter(|unit| unit.kind == "container");
+    let ready = containers().filter(|unit| unit.state == State::Ready).count();
+    let wanted = containers().filter(|unit| !matches!(unit.state, State::Stopped | State::Completed)).count();
+    let needy = units.iter().filter(|unit| needs_somebody(unit.state)).count();
+    let mut parts = vec![
+        look.paint(Colour::Bold, printable(&node.hostname)).to_string(),
+        format!("revision {} {}", node.revision, printable(&node.source)),
+        format!("berth {}", printable(&node.version)),
+        format!("up {}", age(seconds(node.uptime))),
+        format!("ready {ready}/{wanted}"),
+        format!(
+            "memory {} of {}",
+            size(node.memory_total.saturating_sub(node.memory_available)),
+            size(node.memory_total)
+        ),
+    ];
+    if node.storage == "ram" {
+        parts.push(look.paint(Colour::Yellow, "nothing lasts: no data disk").to_string());
+    }
+    if needy > 0 {
+        let verb = if needy == 1 { "needs" } else { "need" };
+        parts.push(look.paint(Colour::Red, format!("{needy} {verb} you")).to_string());
+    }
+    format!("{}\n", parts.join("   "))
+}
+
+fn row(unit: &UnitStatus) -> Vec<Cell> {
+    let state = Cell { text: unit.state.to_string(), colour: Some(colour(unit.state)) };
+    let mut cells = vec![Cell::from(printable(&unit.name)), state];
+    let cpu = unit.cpu_usec.map(|usec| duration(Duration::from_millis(usec / 1000)));
+    cells.extend(
+        [
+            age(seconds(unit.since_seconds)),
+            unit.restarts.to_string(),
+            image(unit),
+            cpu.unwrap_or_else(|| "-".to_owned()),
+            memory(unit),
+            addresses(unit),
+        ]
+        .map(Cell::from),
+    );
+    cells
+}
+
+fn colour(state: State) -> Colour {
+    match state {
+        State::Ready => Colour::Green,
+        State::Failed | State::Backoff => Colour::Red,
+        State::Stopped | State::Completed => Colour::Dim,
+        _ => Colour::Yellow,
+    }
+}
+
+fn needs_somebody(state: State) -> bool {
+    matches!(state, State::Failed | State::Backoff)
+}
+
+fn image(unit: &UnitStatus) -> String {
+    let Some(image) = &unit.image else { return "-".to_owned() };
+    let familiar = Reference::parse(image).map_or_else(|_| printable(image), |image| image.familiar());
+    let digest = unit.image_digest.as_deref().map(short_digest).unwrap_or_default();
+    // Eight digits tell images of one node apart; `berth status UNIT` has them all.
+    match digest.get(..8) {
+        Some(digest) => format!("{familiar} {digest}"),
+        None => familiar,
+    }
+}
+
+fn memory(unit: &UnitStatus) -> String {
+    match (unit.memory, unit.memory_max) {
+        (None, _) => "-".to_owned(),
+        (Some(used), None) => size(used),
+        (Some(used), Some(max)) => format!("{} / {}", size(used), size(max)),
+    }
+}
+
+fn addresses(unit: &UnitStatus) -> String {
+    if let Some(next) = &unit.next_try {
+        return format!("next try {}", printable(next));
+    }
+    let mut ports: Vec<String> = unit.ports.iter().map(short_port).collect();
+    ports.dedup();
+    let address = unit.addresses.first().map(|address| printable(address));
+    address.into_iter().chain(ports).collect::<Vec<_>>().join(" ")
+}
+
+fn short_port(port: &PortStatus) -> String {
+    match port.protocol {
+        Protocol::Tcp => format!(":{}", port.host),
+        Protocol::Udp => format!(":{}/udp", port.host),
+    }
+}
+
+fn long_port(port: &PortStatus) -> String {
+    let protocol = match port.protocol {
+        Protocol::Tcp => "tcp",
+        Protocol::Udp => "udp",
+    };
+    let ip = port.host_ip.map(|ip| format!("{ip}:")).unwrap_or_default();
+    format!("{ip}{}->{}/{protocol}", port.host, port.container)
+}
+
+/// Why a unit is as it is, and how it ended last.
+pub fn explanation(unit: &UnitStatus) -> String {
+    let why = unit.why.as_deref().map(printable);
+    let exit = unit.last_exit.as_ref().map(|exit| printable(&last_exit(exit)));
+    let hint = (unit.kind == "container").then(|| format!("berth logs {}", unit.name));
+    // The reason often is the last exit; once is enough.
+    let exit = exit.filter(|exit| !why.as_deref().is_some_and(|why| why.contains(exit.as_str())));
+    [why, exit, hint].into_iter().flatten().collect::<Vec<_>>().join("; ")
+}
+
+fn last_exit(exit: &LastExit) -> String {
+    let how = match (exit.reason, exit.code, exit.signal) {
+        (ExitReason::Oom, ..) => "killed: out of memory".to_owned(),
+        (ExitReason::StartFailed, ..) => "could not be started".to_owned(),
+        (ExitReason::StartTimeout, ..) => "was not ready in time".to_owned(),
+        (_, Some(code), _) => format!("exit {code}"),
+        (_, None, Some(signal)) => format!("killed by signal {signal}"),
+        (_, None, None) => "ended".to_owned(),
+    };
+    match &exit.detail {
+        Some(detail) => format!("{how}: {detail}"),
+        None => how,
+    }
+}
+
+fn seconds(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status() -> Status {
+        let digest = format!("sha256:3f2a91c0{}", "0".repeat(56));
+        let json = serde_json::json!({
+            "node": {
+                "hostname": "edge-gateway", "version": "0.1.0", "kernel": "6.12", "source": "factory", "fault": null,
+                "revision": 0, "uptime": 260_000.0, "storage": "data", "memory_total": 192 << 20,
+                "memory_available": 100 << 20, "addresses": [], "restarts": {},
+            },
+            "units": [{
+                "name": "web", "kind": "container", "state": "ready", "pid": 70, "restarts": 0,
+                "image": "docker.io/shop/web:1.4", "image_digest": digest, "addresses": ["10.89.0.12"],
+                "since": "2026-11-20T16:50:58Z", "since_seconds": 12.0, "memory": 41 << 20, "memory_max": 256 << 20,
+                "cpu_usec": 440_000, "pids": 3,
+                "ports": [{"protocol": "tcp", "host_ip": null, "host": 80, "container": 8080}],
+            }, {
+                "name": "import", "kind": "container", "state": "backoff", "why": "exit 1 five times",
+                "restarts": 5, "addresses": [], "since": "2026-11-20T16:50:58Z", "since_seconds": 12.0,
+                "image": "docker.io/library/imp:0.9", "next_try": "16:51", "ports": [],
+                "last_exit": {"reason": "exit", "code": 1, "signal": null, "at": "2026-11-20T16:50:58Z"},
+            }, {
+                "name": "apps", "kind": "network", "state": "ready", "restarts": 0, "addresses": [],
+                "since": "", "since_seconds": 1.0, "ports": [],
+            }],
+        });
+        serde_json::from_value(json).unwrap()
+    }
+
+    #[test]
+    fn the_screen() {
+        assert_eq!(
+            screen(&status(), false, Look::PLAIN),
+            "edge-gateway   revision 0 factory   berth 0.1.0   up 3d   ready 1/2   memory 92M of 192M   1 needs you\n\
+             UNIT    STATE    FOR  RESTARTS  IMAGE                  CPU    MEMORY      ADDRESS\n\
+             web     ready    12s  0         shop/web:1.4 3f2a91c0  440ms  41M / 256M  10.89.0.12 :80\n\
+             import  backoff  12s  5         imp:0.9                -      -           next try 16:51\n\
+             \x20 import: exit 1 five times; berth logs import\n"
+        );
+        assert!(screen(&status(), true, Look::PLAIN).contains("\napps "));
+    }
+
+    #[test]
+    fn a_narrow_terminal_keeps_names_and_states() {
+        let look = Look { colour: false, width: Some(30) };
+        let text = screen(&status(), false, look);
+        assert!(text.contains("\nweb     ready\n"), "{text}");
+    }
+
+    #[test]
+    fn one_unit_in_full() {
+        let text = details(&status().units[0], Look::PLAIN);
+        assert!(text.contains("state      ready for 12s\n"), "{text}");
+        assert!(text.contains("ports      80->8080/tcp\n"), "{text}");
+    }
+
+    #[test]
+    fn a_container_cannot_draw_on_the_terminal() {
+        let mut status = status();
+        status.units[1].why = Some("\x1b[2J".to_owned());
+        assert!(!screen(&status, false, Look::PLAIN).contains('\x1b'));
+    }
+}
