@@ -8,6 +8,7 @@ use std::path::Path;
 
 use berth_runtime::Cgroup;
 use berth_runtime::cgroup::{CgroupError, Limits};
+use berth_units::Name;
 use berth_units::addresses::assign;
 use berth_units::life::Life;
 use berth_units::observed::{Attach, Observed, Record, Seen};
@@ -16,7 +17,6 @@ use berth_units::wire::control::CONTROL_SOCKET;
 use berth_units::wire::image::{INDEX_FILE, Index};
 use berth_units::wire::init::ToInit;
 use berth_units::wire::net::UplinkState;
-use berth_units::Name;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use super::clients::Clients;
@@ -130,7 +130,8 @@ impl Supervisor {
     /// Reads every record, and looks at what of it still runs.
     fn adopt_units(&mut self) {
         for text in records::names(Path::new(UNITS_DIR)) {
-            let (Ok(name), Some(record)) = (Name::parse(&text), records::read::<Record>(Path::new(UNITS_DIR), &text))
+            let (Ok(name), Some(record)) =
+                (Name::parse(&text), records::read::<Record>(Path::new(UNITS_DIR), &text))
             else {
                 continue;
             };

@@ -116,7 +116,8 @@ pub fn exec_spec(unit: &Unit, launch: &Launch, asked: &Exec, pid: i32) -> Result
         process.cwd.clone_from(workdir);
     }
     process.terminal = asked.tty.is_some();
-    let start_time = berth_runtime::start_time(pid).map_err(|error| Error::System("find its process", error))?;
+    let start_time =
+        berth_runtime::start_time(pid).map_err(|error| Error::System("find its process", error))?;
     Ok(ExecSpec { pid, start_time, cgroup: cgroup_dir(&unit.name), process })
 }
 
@@ -124,7 +125,9 @@ fn writable(unit: &Unit) -> Result<Writable, Error> {
     Ok(match (unit.rootfs.read_only, unit.rootfs.upper) {
         (true, _) => Writable::No,
         (false, Upper::Tmpfs) => Writable::Tmpfs { size: unit.rootfs.size },
-        (false, Upper::Disk) => Writable::Disk { dir: ensure_dir(Path::new(DATA_DIR).join("roots").join(unit.name.as_str()))? },
+        (false, Upper::Disk) => {
+            Writable::Disk { dir: ensure_dir(Path::new(DATA_DIR).join("roots").join(unit.name.as_str()))? }
+        }
     })
 }
 
@@ -218,6 +221,9 @@ fn io_max((path, limit): (&String, &spec::IoLimit)) -> Result<IoMax, Error> {
 }
 
 /// All layers and the configuration of a unit's image.
-pub fn find_image<'a>(images: &'a BTreeMap<berth_units::Reference, StoredImage>, unit: &Unit) -> Result<&'a StoredImage, Error> {
+pub fn find_image<'a>(
+    images: &'a BTreeMap<berth_units::Reference, StoredImage>,
+    unit: &Unit,
+) -> Result<&'a StoredImage, Error> {
     images.get(&unit.image.reference).ok_or_else(|| Error::NoImage(unit.image.reference.to_string()))
 }

@@ -5,15 +5,15 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use berth_runtime::Daemon;
+use berth_units::Name;
 use berth_units::launch::launch;
 use berth_units::life::{Event, Life};
+use berth_units::nearest::nearest;
 use berth_units::observed::Wanted;
 use berth_units::spec::LogSink;
 use berth_units::wire::control::{Call, DESCRIPTION, Exec, Fault, Logs, Then};
 use berth_units::wire::init::ToInit;
 use berth_units::wire::session;
-use berth_units::Name;
-use berth_units::nearest::nearest;
 use rustix::fs::MemfdFlags;
 use serde_json::{Value, json};
 
@@ -44,7 +44,10 @@ impl Supervisor {
                 warning!("too many clients of the control socket; one was turned away");
                 continue;
             };
-            let added = self.clients.socket(client).map(|fd| self.poll.add(fd, Source::Client(client), Interest::Read));
+            let added = self
+                .clients
+                .socket(client)
+                .map(|fd| self.poll.add(fd, Source::Client(client), Interest::Read));
             if !matches!(added, Some(Ok(()))) {
                 self.clients.remove(client);
             }
@@ -76,7 +79,8 @@ impl Supervisor {
                 return;
             }
         };
-        let changed = self.clients.socket(client).map(|fd| self.poll.change(fd, &Source::Client(client), interest));
+        let changed =
+            self.clients.socket(client).map(|fd| self.poll.change(fd, &Source::Client(client), interest));
         if !matches!(changed, Some(Ok(()))) {
             self.clients.remove(client);
         }

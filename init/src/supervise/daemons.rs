@@ -80,8 +80,11 @@ impl Daemons {
     /// Those that this machine needs, as the supervisor before us left them. One that has ended since is told by
     /// its exit, which PID 1 kept.
     pub fn load() -> Self {
-        let read = |kind: Kind| (kind, records::read(Path::new(DAEMONS_DIR), kind.name()).unwrap_or_default());
-        Self(Kind::ALL.into_iter().filter(|kind| *kind != Kind::Relay || has_relay_port()).map(read).collect())
+        let read =
+            |kind: Kind| (kind, records::read(Path::new(DAEMONS_DIR), kind.name()).unwrap_or_default());
+        Self(
+            Kind::ALL.into_iter().filter(|kind| *kind != Kind::Relay || has_relay_port()).map(read).collect(),
+        )
     }
 
     /// Whether it runs, as far as we know.
@@ -126,7 +129,8 @@ impl Daemons {
 
     /// Starts beyond the first, by name.
     pub fn restarts(&self) -> BTreeMap<String, u64> {
-        let count = |(kind, record): (&Kind, &Record)| (kind.name().to_owned(), record.starts.saturating_sub(1));
+        let count =
+            |(kind, record): (&Kind, &Record)| (kind.name().to_owned(), record.starts.saturating_sub(1));
         self.0.iter().map(count).collect()
     }
 }

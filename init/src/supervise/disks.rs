@@ -65,7 +65,9 @@ pub fn find(wanted: Disk) -> Result<Option<PathBuf>, Error> {
     let mut names: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.file_name())).collect();
     names.sort();
     let devices = names.into_iter().map(|name| Path::new("/dev").join(name));
-    Ok(devices.into_iter().find(|device| read_start(device).and_then(|start| identify(&start)) == Some(wanted)))
+    Ok(devices
+        .into_iter()
+        .find(|device| read_start(device).and_then(|start| identify(&start)) == Some(wanted)))
 }
 
 /// A device without a medium, or one that cannot be read, is not ours.
@@ -90,7 +92,11 @@ pub fn ensure_factory() -> Result<bool, Error> {
     let Some(device) = find(Disk::Factory)? else {
         return Ok(false);
     };
-    mount_on(&device.to_string_lossy(), FACTORY_DIR, ("erofs", MountFlags::RDONLY | MountFlags::NODEV, None))?;
+    mount_on(
+        &device.to_string_lossy(),
+        FACTORY_DIR,
+        ("erofs", MountFlags::RDONLY | MountFlags::NODEV, None),
+    )?;
     Ok(true)
 }
 

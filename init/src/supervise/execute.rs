@@ -324,7 +324,8 @@ impl Supervisor {
 
     /// The process of a unit has ended; `None` when it is no unit's.
     pub(super) fn unit_exited(&mut self, pid: i32, status: ExitStatus) -> Option<()> {
-        let is_it = |seen: &berth_units::observed::Seen| seen.record.run.as_ref().is_some_and(|run| run.pid == pid);
+        let is_it =
+            |seen: &berth_units::observed::Seen| seen.record.run.as_ref().is_some_and(|run| run.pid == pid);
         let name = self.observed.units.iter().find(|(_, seen)| is_it(seen)).map(|(name, _)| name.clone())?;
         // The status pipe may tell why, and may not have been read yet.
         self.status_changed(&name);

@@ -4,11 +4,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use berth_runtime::Daemon;
+use berth_units::Name;
 use berth_units::observed::{Attach, NetworkSeen};
 use berth_units::wire::PACKET_MAX;
-use berth_units::wire::net::{Interface, Reply, Request};
 use berth_units::wire::log;
-use berth_units::Name;
+use berth_units::wire::net::{Interface, Reply, Request};
 use rustix::fs::inotify;
 
 use super::container::cgroup_dir;
@@ -35,7 +35,8 @@ impl CgroupEvents {
     }
 
     fn watch(&self, unit: &Name) -> rustix::io::Result<()> {
-        inotify::add_watch(&self.0, cgroup_dir(unit).join("cgroup.events"), inotify::WatchFlags::MODIFY).map(drop)
+        inotify::add_watch(&self.0, cgroup_dir(unit).join("cgroup.events"), inotify::WatchFlags::MODIFY)
+            .map(drop)
     }
 }
 
@@ -76,7 +77,8 @@ impl Supervisor {
 
     pub(super) fn cgroups_changed(&mut self) {
         drain(&self.cgroup_events);
-        let waiting = self.observed.units.iter().filter(|(_, seen)| seen.populated && !seen.record.life.has_process());
+        let waiting =
+            self.observed.units.iter().filter(|(_, seen)| seen.populated && !seen.record.life.has_process());
         let names: Vec<_> = waiting.map(|(name, _)| name.clone()).collect();
         for name in names {
             self.look_at_cgroup(&name);
@@ -199,8 +201,17 @@ impl Supervisor {
 
     /// Asks for the interfaces of a held process.
     pub(super) fn ask_attach(&mut self, name: &Name, interfaces: Vec<Interface>) {
-        let run = self.observed.units.get(name).and_then(|seen| seen.record.run.as_ref()).map_or(0, |run| run.number);
-        let netns = self.held.get(name).and_then(|held| held.netns.as_ref()).map(|fd| fd.as_fd().try_clone_to_owned());
+        let run = self
+            .observed
+            .units
+            .get(name)
+            .and_then(|seen| seen.record.run.as_ref())
+            .map_or(0, |run| run.number);
+        let netns = self
+            .held
+            .get(name)
+            .and_then(|held| held.netns.as_ref())
+            .map(|fd| fd.as_fd().try_clone_to_owned());
         if let Some(Ok(netns)) = netns {
             self.ask_netd(&Request::Attach { unit: name.clone(), run, interfaces }, &[netns.as_fd()]);
         }
@@ -211,7 +222,8 @@ impl Supervisor {
         let Some(netd) = &self.netd else {
             return;
         };
-        let sent = serde_json::to_vec(request).map_err(std::io::Error::from).and_then(|text| netd.send(&text, fds));
+        let sent =
+            serde_json::to_vec(request).map_err(std::io::Error::from).and_then(|text| netd.send(&text, fds));
         if let Err(error) = sent {
             error!("cannot tell netd: {error}");
         }
@@ -293,7 +305,8 @@ impl Supervisor {
 }
 
 fn send_log(channel: &Channel, request: &log::Request, fds: &[BorrowedFd<'_>]) {
-    let sent = serde_json::to_vec(request).map_err(std::io::Error::from).and_then(|text| channel.send(&text, fds));
+    let sent =
+        serde_json::to_vec(request).map_err(std::io::Error::from).and_then(|text| channel.send(&text, fds));
     if let Err(error) = sent {
         error!("cannot tell the log process: {error}");
     }

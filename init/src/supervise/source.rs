@@ -46,7 +46,8 @@ pub fn read_set(current: Option<&Set>) -> Set {
         (Some(current), _) if fault.is_some() => Set { fault, ..current.clone() },
         (_, Ok(declared)) => Set { declared, origin: "factory", fault },
         (_, Err(factory)) => {
-            let fault = fault.map_or(factory.clone(), |fault| format!("{fault}; and the factory's: {factory}"));
+            let fault =
+                fault.map_or(factory.clone(), |fault| format!("{fault}; and the factory's: {factory}"));
             Set { declared: Declared::default(), origin: "none", fault: Some(fault) }
         }
     }
@@ -83,5 +84,6 @@ fn read_text(path: &Path) -> std::io::Result<String> {
     let mut bytes = Vec::new();
     fs::File::open(path)?.take(FILE_MAX).read_to_end(&mut bytes)?;
     // What is not UTF-8 becomes a character that no TOML key or name may hold: the parser names the place.
-    Ok(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+    Ok(String::from_utf8(bytes)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
 }

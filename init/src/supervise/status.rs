@@ -18,7 +18,8 @@ impl Supervisor {
     pub(super) fn status(&self) -> Status {
         let containers = self.observed.units.iter().map(|(name, seen)| self.container_status(name, seen));
         let networks = self.set.declared.networks.keys().map(|name| self.network_status(name));
-        let volumes = self.set.declared.volumes.keys().map(|name| self.resource_status(name, "volume", State::Ready));
+        let volumes =
+            self.set.declared.volumes.keys().map(|name| self.resource_status(name, "volume", State::Ready));
         Status { node: self.node_status(), units: containers.chain(networks).chain(volumes).collect() }
     }
 
@@ -91,7 +92,11 @@ impl Supervisor {
             None => (State::Starting, Some("waits for netd".to_owned())),
         };
         let address = network.map(|network| format!("{}/{}", network.gateway, network.subnet.prefix));
-        UnitStatus { why, addresses: address.into_iter().collect(), ..self.resource_status(name, "network", state) }
+        UnitStatus {
+            why,
+            addresses: address.into_iter().collect(),
+            ..self.resource_status(name, "network", state)
+        }
     }
 
     fn resource_status(&self, name: &Name, kind: &str, state: State) -> UnitStatus {
