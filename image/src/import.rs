@@ -73,7 +73,7 @@ pub struct ImportError {
     pub path: PathBuf,
     /// What is wrong with it.
     #[source]
-    pub source: ImportFault,
+    pub source: Box<ImportFault>,
 }
 
 /// What is wrong with a source.
@@ -186,7 +186,7 @@ pub enum BlobFault {
 
 /// Imports every image of a source into the store.
 pub fn import(store: &mut Store, path: &Path, options: &Options<'_>) -> Result<(), ImportError> {
-    let fault = |source| ImportError { path: path.to_owned(), source };
+    let fault = |source| ImportError { path: path.to_owned(), source: Box::new(source) };
     let source = Source::open(path, options.spool, options.limit)
         .map_err(|error| fault(ImportFault::Archive(error)))?;
     let mut import = Import {

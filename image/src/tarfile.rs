@@ -153,10 +153,12 @@ impl Entries {
         Ok(Some(header))
     }
 
-    /// The `size` bytes behind the header, padding skipped.
+    /// The `size` bytes behind the header; the padding behind them has to be there, too.
     fn take(&mut self, size: u64) -> Result<Extent, TarError> {
         let at = self.at;
-        let data = self.file.part(at, size).ok_or(TarError::Truncated { what: "data", at })?;
+        let padded = size.checked_next_multiple_of(BLOCK).and_then(|size| self.file.part(at, size));
+        let data = padded.and_then(|padded| padded.part(0, size));
+        let data = data.ok_or(TarError::Truncated { what: "data", at })?;
         self.at += size.next_multiple_of(BLOCK);
         Ok(data)
     }

@@ -51,7 +51,12 @@ fn sample() -> Tree {
     // More entries than a block holds, names that sort around `.` and `..`, and names of all lengths.
     let many = add(&mut tree, Tree::ROOT, "many", Body::Directory(BTreeMap::new()));
     for number in 0..700 {
-        add(&mut tree, many, &format!("entry-{number}-{}", "x".repeat(number % 240)), bytes(number % 9, number));
+        add(
+            &mut tree,
+            many,
+            &format!("entry-{number}-{}", "x".repeat(number % 240)),
+            bytes(number % 9, number),
+        );
     }
     for name in ["!", "-", ".a", "...", "..x", "~"] {
         add(&mut tree, many, name, Body::Fifo);
@@ -217,7 +222,9 @@ fn compare_inode(node: &Node, path: &Path) {
     assert_eq!(meta.rdev(), rdev, "{shown}");
     assert_eq!((meta.uid(), meta.gid(), meta.mtime()), (70_000, 5, 1_700_000_000), "{shown}");
     match &node.body {
-        Body::Symlink(target) => assert_eq!(fs::read_link(path).unwrap().into_os_string().into_vec(), *target),
+        Body::Symlink(target) => {
+            assert_eq!(fs::read_link(path).unwrap().into_os_string().into_vec(), *target)
+        }
         _ => assert_eq!(meta.mode() & 0o7777, u32::from(node.meta.mode), "{shown}"),
     }
     if let Body::File(content) = &node.body {

@@ -91,7 +91,8 @@ fn write_part(
     let whole;
     let bytes = match &tree.node(place.id).body {
         Body::File(Content::Extent(extent)) => {
-            let part = extent.part(start, len).ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
+            let part =
+                extent.part(start, len).ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
             return writer.copy(part.reader(), len).map_err(Into::into);
         }
         Body::File(Content::Bytes(bytes)) => bytes.as_slice(),
