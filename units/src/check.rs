@@ -61,3 +61,6 @@ fn check_stop(set: &Set<'_>, faults: &mut Vec<Fault>) {
         faults.push(fault.help("raise stop_timeout in node.toml"));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -44,6 +44,8 @@ codes! {
         "Two files of the set have the same name, so one of them would silently win.";
     MORE_FAULTS = 6, "more faults than are shown",
         "A hundred faults of one file are shown. Mend those first.";
+    NESTING = 7, "nested too deeply",
+        "No key needs more than a handful of tables around it.";
     UNKNOWN_KEY = 101, "unknown key",
         "No such key exists at this place. Keys that do nothing are refused, because a setting that is silently \
          ignored is found only when it is needed.";

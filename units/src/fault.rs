@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use crate::codes::MORE_FAULTS;
 use crate::diagnostic::{Code, Diagnostic, Related, Severity, line_column};
-use crate::parse::SourceFile;
+use crate::parse::{NODE_FILE, SourceFile};
 
 /// Faults of one file that are shown.
 const SHOWN: usize = 100;
@@ -82,16 +82,16 @@ fn locate(files: &[SourceFile], place: &Place) -> (String, usize, usize) {
             let (line, column) = line_column(&file.text, place.span.start);
             (file.path.clone(), line, column)
         }
-        None => (crate::parse::NODE_FILE.to_owned(), 1, 1),
+        None => (NODE_FILE.to_owned(), 1, 1),
     }
 }
 
 /// Diagnostics of all faults, by path and place; of each file the first hundred.
 pub(crate) fn show(mut faults: Vec<Fault>, files: &[SourceFile]) -> Vec<Diagnostic> {
-    let path = |fault: &Fault| files.get(fault.place.file).map(|file| file.path.as_str());
+    let path = |fault: &Fault| files.get(fault.place.file).map_or(NODE_FILE, |file| file.path.as_str());
     faults.sort_by(|a, b| {
         let key = |f: &Fault| (f.place.file, f.place.span.start, f.code);
-        path(a).cmp(&path(b)).then_with(|| key(a).cmp(&key(b)))
+        path(a).cmp(path(b)).then_with(|| key(a).cmp(&key(b)))
     });
     let mut shown = Vec::new();
     for group in faults.chunk_by(|a, b| a.place.file == b.place.file) {

@@ -12,7 +12,7 @@ pub fn size(bytes: u64) -> String {
     }
     let tenths = tenths(bytes, scale);
     let unit = UNITS.get(scale as usize).copied().unwrap_or("");
-    if tenths % 10 == 0 {
+    if tenths.is_multiple_of(10) {
         format!("{}{unit}", tenths / 10)
     } else {
         format!("{}.{}{unit}", tenths / 10, tenths % 10)
@@ -47,7 +47,7 @@ pub fn duration(span: Duration) -> String {
     match millis {
         0 => "0s".to_owned(),
         1..1000 => format!("{millis}ms"),
-        1000..60_000 if millis / 100 % 10 == 0 => format!("{seconds}s"),
+        1000..60_000 if (millis / 100).is_multiple_of(10) => format!("{seconds}s"),
         1000..60_000 => format!("{seconds}.{}s", millis / 100 % 10),
         60_000..3_600_000 => two(seconds / 60, "m", seconds % 60, "s"),
         3_600_000..86_400_000 => two(seconds / 3600, "h", seconds / 60 % 60, "m"),

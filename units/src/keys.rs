@@ -25,6 +25,7 @@ pub(crate) use draft::{ContainerDraft, MountDraft, NetworkDraft, NodeDraft, Upli
 pub use take::Shape;
 pub(crate) use take::{Flaw, Take, Word};
 pub use text::Text;
+pub(crate) use value::describe;
 
 /// A key: where it stands, and what becomes of its value.
 pub(crate) struct Key<T: 'static> {
@@ -207,3 +208,6 @@ impl<T> Schema<T> {
         tables.chain(keys).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,13 +4,15 @@
 //! A file that is not even TOML still counts as a name, so that it does not make others wrong.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use toml::de::{DeTable, DeValue};
+use toml_parser::lexer::TokenKind;
 
 use crate::Name;
 use crate::check;
 use crate::codes::{
-    DUPLICATE_FILE, FILE_NAME, FILE_TOO_LARGE, KIND, NO_NODE, SCHEMA, SYNTAX, TOO_MANY_FILES,
+    DUPLICATE_FILE, FILE_NAME, FILE_TOO_LARGE, KIND, NESTING, NO_NODE, SCHEMA, SYNTAX, TOO_MANY_FILES,
 };
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::fault::{Fault, Place, clip, show};
@@ -43,6 +45,8 @@ pub struct Checked {
 pub const FILE_MAX: usize = 256 << 10;
 /// The largest set, files.
 pub const FILES_MAX: usize = 1024;
+/// Levels of brackets, and of dots in one key: no key of the table needs more than four.
+const NESTING_MAX: usize = 16;
 /// Faults of one file that are counted.
 const FAULTS_MAX: usize = 1000;
 /// Name of the node's own file.
@@ -156,6 +160,11 @@ fn parse_toml<'t>(index: usize, text: &'t str, faults: &mut Vec<Fault>) -> Optio
         faults.push(Fault::error(FILE_TOO_LARGE, Place { file: index, span: 0..0 }, message));
         return None;
     }
+    if let Some(span) = find_deep_nesting(text) {
+        let message = format!("more than {NESTING_MAX} levels of tables, lists or dots");
+        faults.push(Fault::error(NESTING, Place { file: index, span }, message));
+        return None;
+    }
     let (table, errors) = DeTable::parse_recoverable(text);
     if errors.is_empty() {
         return Some(table.into_inner());
@@ -171,6 +180,31 @@ fn parse_toml<'t>(index: usize, text: &'t str, faults: &mut Vec<Fault>) -> Optio
         last_line = line;
         let message = error.message().lines().collect::<Vec<_>>().join(", ");
         faults.push(Fault::error(SYNTAX, Place { file: index, span }, message));
+    }
+    None
+}
+
+/// Where brackets or dotted keys go deeper than [`NESTING_MAX`].
+///
+/// The parser bounds each of them, but not their product, and a table is built and dropped by recursion: a deep
+/// one would overflow the stack.
+fn find_deep_nesting(text: &str) -> Option<Range<usize>> {
+    let (mut brackets, mut dots) = (0_usize, 0_usize);
+    for token in toml_parser::Source::new(text).lex() {
+        match token.kind() {
+            TokenKind::LeftSquareBracket | TokenKind::LeftCurlyBracket => {
+                (brackets, dots) = (brackets + 1, 0)
+            }
+            TokenKind::RightSquareBracket | TokenKind::RightCurlyBracket => {
+                brackets = brackets.saturating_sub(1)
+            }
+            TokenKind::Dot => dots += 1,
+            TokenKind::Equals | TokenKind::Comma | TokenKind::Newline => dots = 0,
+            _ => (),
+        }
+        if brackets > NESTING_MAX || dots > NESTING_MAX {
+            return Some(token.span().start()..token.span().end());
+        }
     }
     None
 }
@@ -219,3 +253,6 @@ fn parse_header(
     faults.push(fault);
     None
 }
+
+#[cfg(test)]
+mod tests;

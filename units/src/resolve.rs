@@ -95,7 +95,11 @@ fn resolve_networks(
     let implicit = NetworkDraft::default();
     let mut drafts: BTreeMap<Name, (&NetworkDraft, Option<&Origin>)> = BTreeMap::new();
     for (name, (origin, body)) in &parsed.units {
-        if let Body::Network(draft) = body {
+        // With a subnet that could not be read, nothing about the network's addresses is certain.
+        let unsure = |draft: &NetworkDraft| draft.subnet.is_none() && origin.spans.has("ipv4.subnet");
+        if let Body::Network(draft) = body
+            && !unsure(draft)
+        {
             drafts.insert(name.clone(), (draft, Some(origin)));
         }
     }

@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::codes::{ENTRY_NAME, MISSING_KEY, UNKNOWN_KEY, UNSUPPORTED_KEY, WRONG_TYPE};
 use crate::fault::{Fault, Place, clip};
-use crate::keys::{Flaw, Key, Schema, Text};
+use crate::keys::{Flaw, Key, Schema, Shape, Text, describe};
 use crate::nearest::nearest;
 
 /// Where the keys of a file stand, by dotted path (`ports.http.host`).
@@ -126,7 +126,7 @@ impl<T> Walk<'_, T> {
         if let Some(key) = self.schema.key(pattern) {
             let flaws = key.take.apply(self.draft, level.entry, value);
             for (span, flaw) in flaws {
-                let fault = self.flaw(key, (&path, span), flaw, value);
+                let fault = self.flaw(key, &path, span, flaw);
                 self.faults.push(fault);
             }
         } else if let DeValue::Table(table) = value.get_ref() {
@@ -156,6 +156,10 @@ impl<T> Walk<'_, T> {
 
     fn unknown(&self, level: &Level<'_>, name: &str, place: Place) -> Fault {
         let fault = Fault::error(UNKNOWN_KEY, place, format!("unknown key '{}'", clip(name)));
+        let flat = |path: &&str| path.replace('.', "_") == name;
+        if let (Some(path), "") = (self.schema.paths().find(flat), level.pattern) {
+            return fault.help(format!("did you mean '{path}'?"));
+        }
         if let Some(near) = nearest(name, self.schema.children(level.pattern)) {
             return fault.label(format!("did you mean '{near}'?"));
         }
@@ -200,27 +204,23 @@ impl<T> Walk<'_, T> {
         }
     }
 
-    fn flaw(
-        &self,
-        key: &Key<T>,
-        (path, span): (&str, Range<usize>),
-        flaw: Flaw,
-        value: &Spanned<DeValue<'_>>,
-    ) -> Fault {
-        let whole = span == value.span();
+    fn flaw(&self, key: &Key<T>, path: &str, span: Range<usize>, flaw: Flaw) -> Fault {
         let place = Place { file: self.file, span };
         match flaw {
-            Flaw::Type => {
-                let found = if whole { describe(value.get_ref()) } else { "this" };
-                let message = format!("'{}' takes {}, not {found}", clip(path), key.take.shape());
-                Fault::error(WRONG_TYPE, place, message)
+            Flaw::Type(found) => {
+                let shape = key.take.shape();
+                let fault =
+                    Fault::error(WRONG_TYPE, place, format!("'{}' takes {shape}, not {found}", clip(path)));
+                match (shape, found) {
+                    (Shape::Text(_) | Shape::List(_), "a list" | "a table") => fault,
+                    (Shape::List(_), "a string") => fault.help("write it in brackets: [\"...\"]"),
+                    (Shape::Text(_) | Shape::List(_), _) => fault.help("write it in quotes"),
+                    _ => fault,
+                }
             }
             Flaw::Value { code, what, help } => {
-                let fault = Fault::error(code, place, what);
-                match help {
-                    Some(help) => fault.help(help),
-                    None => fault.help(format!("'{}' takes {}", clip(path), key.take.shape())),
-                }
+                let help = help.unwrap_or_else(|| format!("'{}' takes {}", clip(path), key.take.shape()));
+                Fault::error(code, place, what).help(help)
             }
         }
     }
@@ -236,16 +236,4 @@ fn missing_help<T>(key: &Key<T>, below: &str) -> String {
 
 fn join(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
-}
-
-fn describe(value: &DeValue<'_>) -> &'static str {
-    match value {
-        DeValue::String(_) => "a string",
-        DeValue::Integer(_) => "a whole number",
-        DeValue::Float(_) => "a decimal number",
-        DeValue::Boolean(_) => "true or false",
-        DeValue::Datetime(_) => "a date",
-        DeValue::Array(_) => "a list",
-        DeValue::Table(_) => "a table",
-    }
 }

@@ -60,7 +60,7 @@ fn check_reference(
     }
 }
 
-/// Each loop once, beginning at the first of its units by name.
+/// Each loop begins at the first of its units by name.
 pub(super) fn check_cycles(set: &Set<'_>, faults: &mut Vec<Fault>) {
     let units = &set.declared.units;
     let next = |name: &Name| {
@@ -93,7 +93,10 @@ pub(super) fn check_cycles(set: &Set<'_>, faults: &mut Vec<Fault>) {
     }
 }
 
-/// One cycle of each knot: closed lists whose first and last name are the same.
+/// Loops that are shown: whoever has more has one mistake, not many.
+const CYCLES_MAX: usize = 8;
+
+/// The first loops that a walk meets: closed lists whose first and last name are the same.
 ///
 /// Depth first without recursion, since a chain of a thousand units is lawful.
 fn find_cycles<'n>(graph: &BTreeMap<&'n Name, Vec<&'n Name>>) -> Vec<Vec<&'n Name>> {
@@ -114,6 +117,9 @@ fn find_cycles<'n>(graph: &BTreeMap<&'n Name, Vec<&'n Name>>) -> Vec<Vec<&'n Nam
                     let from = path.iter().position(|(name, _)| name == needed).unwrap_or(0);
                     let names = path.iter().skip(from).map(|(name, _)| *name);
                     cycles.push(closed(names.collect()));
+                    if cycles.len() == CYCLES_MAX {
+                        return cycles;
+                    }
                 }
                 Some(needed) => enter = Some(needed),
                 None => {

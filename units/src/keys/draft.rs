@@ -56,10 +56,12 @@ pub(crate) struct PortDraft {
 }
 
 impl PortDraft {
+    /// A container port that is missing or wrong has been reported; with a stand-in the host port still counts.
     pub fn finish(&self) -> Option<Port> {
+        let host = self.host?;
         Some(Port {
-            host: self.host?,
-            container: self.container?,
+            host,
+            container: self.container.unwrap_or(host),
             protocol: self.protocol.unwrap_or(Protocol::Tcp),
             host_ip: self.host_ip,
         })

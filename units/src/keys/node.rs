@@ -36,7 +36,7 @@ pub(super) const KEYS: &[Key<NodeDraft>] = &[
     key("uplink.mode", "\"dhcp\"", Take::Words(MODE), "How it gets its address."),
     key("uplink.address", "", Take::Ipv4Net(|d, _, v| d.address = Some(v)), "Address of mode static."),
     key("uplink.gateway", "none", Take::Ipv4(|d, _, v| d.gateway = Some(v)), "Default route of mode static."),
-    key("uplink.dns", "[]", Take::Ipv4List(|d, _, v| d.dns = v), "Name servers of mode static."),
+    key("uplink.dns", "none", Take::Ipv4List(|d, _, v| d.dns = v), "Name servers of mode static."),
     key(
         "kernel.append",
         "[]",

@@ -42,14 +42,16 @@ pub(super) const KEYS: &[Key<ContainerDraft>] = &[
     ),
     key(
         "process.umask",
-        "\"0022\"",
+        "octal 0022",
         Take::Mode(|d, _, v| d.unit.process.umask = Some(v)),
         "File mode creation mask.",
     ),
     key(
         "process.rlimits.*",
         "the node's",
-        Take::Limits(|d, at, v| drop(d.unit.process.rlimits.insert(at.to_owned(), v))),
+        Take::Limits(|d, at, v| {
+            d.unit.process.rlimits.insert(at.to_owned(), v);
+        }),
         "One limit: soft and hard.",
     ),
     key(

@@ -36,13 +36,13 @@ pub(super) const KEYS: &[Key<ContainerDraft>] = &[
     ),
     key(
         "memory.low",
-        "0",
+        "nothing",
         Take::Amount(|d, _, v| d.unit.memory.low = Some(v)),
         "Kept for the unit as long as others have more.",
     ),
     key(
         "memory.min",
-        "0",
+        "nothing",
         Take::Amount(|d, _, v| d.unit.memory.min = Some(v)),
         "Kept for the unit whatever happens.",
     ),
@@ -79,7 +79,7 @@ pub(super) const KEYS: &[Key<ContainerDraft>] = &[
     ),
     key(
         "cpu.weight",
-        "100",
+        "the kernel\'s, 100",
         Take::Int(1, 10_000, |d, _, v| d.unit.cpu.weight = Some(fit(v))),
         "Share among units that compete.",
     ),
@@ -97,7 +97,7 @@ pub(super) const KEYS: &[Key<ContainerDraft>] = &[
     ),
     key(
         "io.weight",
-        "100",
+        "the kernel\'s, 100",
         Take::Int(1, 10_000, |d, _, v| d.unit.io.weight = Some(fit(v))),
         "Share of the disk among units that compete.",
     ),

@@ -57,8 +57,8 @@ pub(crate) struct Word<T: 'static> {
 /// Why a value is not taken.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Flaw {
-    /// Of another TOML type.
-    Type,
+    /// Of another TOML type: which.
+    Type(&'static str),
     /// Of the right type.
     Value { code: Code, what: String, help: Option<String> },
 }

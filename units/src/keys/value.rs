@@ -36,7 +36,7 @@ fn beyond(what: String) -> Flaw {
 }
 
 fn string<'v>(value: &'v DeValue<'_>) -> Read<&'v str> {
-    value.as_str().ok_or(Flaw::Type)
+    value.as_str().ok_or_else(|| wrong(value))
 }
 
 /// A string as it is, or a number as it would be written in quotes.
@@ -45,18 +45,18 @@ fn string_or_number(value: &DeValue<'_>) -> Read<String> {
         DeValue::String(text) => Ok(text.to_string()),
         DeValue::Integer(_) => integer(value).map(|number| number.to_string()),
         DeValue::Float(number) => Ok(number.as_str().to_owned()),
-        _ => Err(Flaw::Type),
+        _ => Err(wrong(value)),
     }
 }
 
 fn integer(value: &DeValue<'_>) -> Read<i64> {
-    let number = value.as_integer().ok_or(Flaw::Type)?;
+    let number = value.as_integer().ok_or_else(|| wrong(value))?;
     i64::from_str_radix(number.as_str(), number.radix())
         .map_err(|_| beyond(format!("{number} is beyond 64 bits")))
 }
 
 pub(super) fn bool(value: &DeValue<'_>) -> Read<bool> {
-    value.as_bool().ok_or(Flaw::Type)
+    value.as_bool().ok_or_else(|| wrong(value))
 }
 
 pub(super) fn int(value: &DeValue<'_>, min: i64, max: i64) -> Read<i64> {
@@ -70,7 +70,7 @@ pub(super) fn int(value: &DeValue<'_>, min: i64, max: i64) -> Read<i64> {
 pub(super) fn factor(value: &DeValue<'_>) -> Read<u32> {
     match value {
         DeValue::Integer(_) | DeValue::Float(_) => Ok(parse_factor(&string_or_number(value)?)?),
-        _ => Err(Flaw::Type),
+        _ => Err(wrong(value)),
     }
 }
 
@@ -115,8 +115,12 @@ pub(super) fn duration(value: &DeValue<'_>, min: Duration, max: Duration) -> Rea
 
 pub(super) fn size(value: &DeValue<'_>, min: u64, max: u64) -> Read<u64> {
     match bytes(value, parse_size)? {
-        size if size < min => Err(beyond(format!("{size} bytes is below the lowest, {}", human::size(min)))),
-        size if size > max => Err(beyond(format!("{size} bytes is above the highest, {}", human::size(max)))),
+        size if size < min => {
+            Err(beyond(format!("{} is below the lowest, {}", human::size(size), human::size(min))))
+        }
+        size if size > max => {
+            Err(beyond(format!("{} is above the highest, {}", human::size(size), human::size(max))))
+        }
         size => Ok(size),
     }
 }
@@ -128,7 +132,7 @@ pub(super) fn amount(value: &DeValue<'_>) -> Read<Amount> {
 fn bytes<V>(value: &DeValue<'_>, parse: fn(&str) -> Result<V, QuantityError>) -> Read<V> {
     match value {
         DeValue::Integer(_) | DeValue::String(_) => Ok(parse(&string_or_number(value)?)?),
-        _ => Err(Flaw::Type),
+        _ => Err(wrong(value)),
     }
 }
 
@@ -149,7 +153,7 @@ pub(super) fn mode(value: &DeValue<'_>) -> Read<u32> {
 pub(super) fn signal(value: &DeValue<'_>) -> Read<i32> {
     let text = match value {
         DeValue::Integer(_) | DeValue::String(_) => string_or_number(value)?,
-        _ => return Err(Flaw::Type),
+        _ => return Err(wrong(value)),
     };
     parse_signal(&text).ok_or_else(|| {
         bad(
@@ -162,7 +166,7 @@ pub(super) fn signal(value: &DeValue<'_>) -> Read<i32> {
 pub(super) fn limits(value: &DeValue<'_>) -> Read<(u64, u64)> {
     match value {
         DeValue::Integer(_) | DeValue::String(_) => Ok(parse_limits(&string_or_number(value)?)?),
-        _ => Err(Flaw::Type),
+        _ => Err(wrong(value)),
     }
 }
 
@@ -249,7 +253,7 @@ pub(super) fn list<V>(
     value: &Spanned<DeValue<'_>>,
     read: impl Fn(&DeValue<'_>) -> Read<V>,
 ) -> Result<Vec<V>, Flaws> {
-    let items = value.get_ref().as_array().ok_or_else(|| vec![(value.span(), Flaw::Type)])?;
+    let items = value.get_ref().as_array().ok_or_else(|| vec![(value.span(), wrong(value.get_ref()))])?;
     let mut values = Vec::new();
     let mut flaws = Flaws::new();
     for item in items.iter() {
@@ -259,4 +263,21 @@ pub(super) fn list<V>(
         }
     }
     if flaws.is_empty() { Ok(values) } else { Err(flaws) }
+}
+
+fn wrong(value: &DeValue<'_>) -> Flaw {
+    Flaw::Type(describe(value))
+}
+
+/// The type of a value in a user's words.
+pub(crate) fn describe(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a string",
+        DeValue::Integer(_) => "a whole number",
+        DeValue::Float(_) => "a decimal number",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
 }

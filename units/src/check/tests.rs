@@ -1,0 +1,166 @@
+//! Sets whose files are each fine alone.
+
+use crate::{SourceFile, parse_set};
+
+/// Each file is `NAME: lines`, separated by `;`; containers get an image, and node.toml is there.
+#[track_caller]
+fn check(files: &[&str], expected: &[&str]) {
+    let mut sources = vec![];
+    for file in files {
+        let (name, lines) = file.split_once(':').unwrap();
+        let image = if lines.contains("kind =") || name == "node" { "" } else { "image.ref = \"a\"\n" };
+        let text = format!("schema = 1\n{image}{}", lines.replace(';', "\n"));
+        sources.push(SourceFile { path: format!("{name}.toml"), text });
+    }
+    if !files.iter().any(|file| file.starts_with("node:")) {
+        sources.push(SourceFile { path: "node.toml".into(), text: "schema = 1".into() });
+    }
+    let checked = parse_set(&sources);
+    let found: Vec<_> = checked
+        .diagnostics
+        .iter()
+        .map(|d| format!("{}:{} {} {}", d.path.trim_end_matches(".toml"), d.line, d.code, d.message))
+        .collect();
+    assert_eq!(found, expected);
+}
+
+const APPS: &str = "apps:kind = 'network';ipv4.subnet = '10.9.0.0/29'";
+
+#[test]
+fn dependencies() {
+    check(&["a:depends.b = {}", "b:"], &[]);
+    check(&["a:depends.bb = {}", "b:"], &["a:3 BU0201 unit 'bb' does not exist"]);
+    check(&["a:depends.apps = {}", APPS], &["a:3 BU0202 a unit cannot depend on 'apps', which is a network"]);
+    check(&["a:depends.a = {}"], &["a:3 BU0203 unit 'a' depends on itself"]);
+    check(&["a:depends.b = {}", "b:depends.a = {}"], &["a:3 BU0204 dependency cycle: a -> b -> a"]);
+    check(
+        &["x:depends.c = {}", "c:depends.b = {};depends.d = {}", "b:depends.c = {}", "d:depends.c = {}"],
+        &["b:3 BU0204 dependency cycle: b -> c -> b", "c:4 BU0204 dependency cycle: c -> d -> c"],
+    );
+    check(
+        &["a:depends.b = {}", "b:enabled = false"],
+        &["a:3 BU0206 unit 'a' waits for 'b', which is disabled"],
+    );
+    // A broken file makes no one else wrong.
+    check(&["a:depends.b = {};networks.b = {}", "b:x = ="], &["b:3 BU0001 extra `=`, expected nothing"]);
+}
+
+#[test]
+fn a_long_chain_is_lawful() {
+    let link = |n| if n < 999 { format!("depends.u{} = {{}}", n + 1) } else { String::new() };
+    let files: Vec<_> = (0..1000).map(|n| format!("u{n}:network.mode = 'none';{}", link(n))).collect();
+    check(&files.iter().map(String::as_str).collect::<Vec<_>>(), &[]);
+}
+
+#[test]
+fn networks() {
+    check(&["a:networks.app = {}", APPS], &["a:3 BU0205 network 'app' does not exist"]);
+    check(&["a:networks.default = {}"], &[]);
+    check(&["a:networks.b = {}", "b:"], &["a:3 BU0202 a unit cannot join 'b', which is a container"]);
+    check(
+        &[APPS, "wide:kind = 'network';ipv4.subnet = '10.9.0.0/16'"],
+        &["apps:3 BU0301 the subnets of 'apps' and 'wide' overlap: 10.9.0.0/29 and 10.9.0.0/16"],
+    );
+    for (address, fault) in [
+        ("10.9.0.2", None),
+        ("10.9.0.8", Some("10.9.0.8 is outside network 'apps', 10.9.0.0/29")),
+        ("10.9.0.1", Some("10.9.0.1 is the gateway of network 'apps'")),
+        ("10.9.0.0", Some("10.9.0.0 is an end of network 'apps', 10.9.0.0/29, and no host's")),
+        ("10.9.0.7", Some("10.9.0.7 is an end of network 'apps', 10.9.0.0/29, and no host's")),
+    ] {
+        let expected: Vec<_> = fault.iter().map(|text| format!("a:3 BU0302 {text}")).collect();
+        let expected: Vec<_> = expected.iter().map(String::as_str).collect();
+        check(&[&format!("a:networks.apps.ipv4 = '{address}'"), APPS], &expected);
+    }
+    check(
+        &["a:networks.apps.ipv4 = '10.9.0.3'", "b:networks.apps.ipv4 = '10.9.0.3'", APPS],
+        &["b:3 BU0304 address 10.9.0.3 of network 'apps' is also that of unit 'a'"],
+    );
+    check(
+        &["a:networks.apps.aliases = ['b', 'x']", "b:networks.apps.aliases = ['x']", APPS],
+        &[
+            "a:3 BU0307 on network 'apps' the alias 'b' also leads to unit 'b'",
+            "b:3 BU0307 on network 'apps' the alias 'x' also leads to unit 'a'",
+        ],
+    );
+    let tiny = "tiny:kind = 'network';ipv4.subnet = '10.9.0.0/30'";
+    check(
+        &["a:networks.tiny = {}", "b:networks.tiny = {}", tiny],
+        &["tiny:3 BU0310 network 'tiny' has 1 addresses for 2 units"],
+    );
+    check(
+        &["a:networks.all = {}", "all:kind = 'network'", "x:kind = 'network';ipv4.subnet = '10.88.0.0/13'"],
+        &["all:1 BU0308 no /24 is left for network 'all'"],
+    );
+    check(
+        &[APPS, "node:uplink = {mode = 'static', address = '10.9.0.5/24'}"],
+        &["node:2 BU0503 the node's subnet 10.9.0.5/24 overlaps network 'apps', 10.9.0.0/29"],
+    );
+}
+
+#[test]
+fn ports() {
+    let port = |rest: &str| format!("ports.p = {{ host = 80, container = 80{rest} }}");
+    let pair = |a: &str, b: &str| [format!("a:{}", port(a)), format!("b:{}", port(b))];
+    for (a, b, clash) in [
+        ("", "", true),
+        ("", ", protocol = 'udp'", false),
+        (", host_ip = '10.0.0.1'", ", host_ip = '10.0.0.2'", false),
+        (", host_ip = '10.0.0.1'", ", host_ip = '10.0.0.1'", true),
+        (", host_ip = '10.0.0.1'", "", true),
+        ("", ", host_ip = '10.0.0.1'", true),
+        (", host_ip = '0.0.0.0'", ", host_ip = '10.0.0.1'", true),
+    ] {
+        let files = pair(a, b);
+        let expected: &[&str] =
+            if clash { &["b:3 BU0303 host port 80 is also published by unit 'a'"] } else { &[] };
+        check(&[&files[0], &files[1]], expected);
+    }
+    check(
+        &["a:ports.x = {host = 1, container = 1};ports.y = {host = 1, container = 2}"],
+        &["a:4 BU0303 host port 1 is published twice by this unit"],
+    );
+    check(
+        &[&format!(
+            "a:network.mode = 'host';networks.default = {{}};security.sysctl.'net.a' = 1;{}",
+            port("")
+        )],
+        &[
+            "a:4 BU0306 network 'default' cannot be joined with network.mode \"host\"",
+            "a:5 BU0403 sysctl 'net.a' would change the node with network.mode \"host\"",
+            "a:6 BU0305 port 'p' cannot be published with network.mode \"host\"",
+        ],
+    );
+    check(
+        &[&format!("a:networks.i = {{}};{}", port("")), "i:kind = 'network';internal = true"],
+        &["a:4 BU0311 port 'p' leads to network 'i', which is internal"],
+    );
+}
+
+#[test]
+fn one_unit_against_itself() {
+    check(
+        &["a:security = {cap_add = ['KILL'], cap_drop = ['KILL']}"],
+        &["a:3 BU0401 capability KILL is in cap_add and in cap_drop"],
+    );
+    check(&["a:rootfs.upper = 'disk'"], &["a:3 BU0402 'rootfs.upper' has no effect: the root is read-only"]);
+    check(
+        &["a:mounts.x = {volume = 'v', target = '/a/'};mounts.y = {bind = '/b', target = '//a'}"],
+        &["a:4 BU0405 mounts 'x' and 'y' have the same target '/a'"],
+    );
+    check(&["a:memory = {low = '2M', max = '1M'}"], &["a:3 BU0406 memory.low is above memory.max"]);
+    check(
+        &["a:stop.timeout = '1m'"],
+        &["a:3 BU0407 stop.timeout 1m is longer than the node waits at a shutdown, 30s"],
+    );
+    check(&["a:security = {profile = 'privileged', no_new_privileges = true}"], &[]);
+}
+
+#[test]
+fn the_uplink() {
+    check(&["node:uplink.mode = 'static'"], &["node:2 BU0502 mode \"static\" needs an address"]);
+    check(
+        &["node:uplink.dns = ['9.9.9.9']"],
+        &["node:2 BU0502 'uplink.dns' belongs to uplink.mode \"static\""],
+    );
+}

@@ -1,0 +1,266 @@
+//! Every key of the table: one value that is taken and has an effect, one that is not.
+
+use super::*;
+use crate::{Checked, SourceFile, parse_set};
+
+/// Key, lines that go with it, value that is taken, value that is not, code of the fault.
+type Case = (&'static str, &'static str, &'static str, &'static str, u16);
+
+const CONTAINER_CASES: &[Case] = &[
+    ("description", "", r#""Shop""#, r#""two\nlines""#, 105),
+    ("documentation", "", r#"["https://example.com/x"]"#, r#"["no scheme"]"#, 105),
+    ("enabled", "", "false", r#""no""#, 104),
+    ("start", "", r#""manual""#, r#""never""#, 107),
+    ("labels.team", "", r#""shop""#, "[]", 104),
+    ("rootfs.read_only", "", "false", "0", 104),
+    ("rootfs.tmpfs", "", r#"["/tmp//x/"]"#, r#"["/tmp/../x"]"#, 105),
+    ("rootfs.upper", "rootfs.read_only = false", r#""disk""#, r#""none""#, 107),
+    ("rootfs.size", "rootfs.read_only = false", r#""1G""#, "1", 106),
+    ("process.entrypoint", "", r#"["/bin/x", ""]"#, r#""/bin/x""#, 104),
+    ("process.args", "", "[]", "[1]", 104),
+    ("process.workdir", "", r#""/srv/""#, r#""/proc/self/fd/7""#, 105),
+    ("process.user", "", r#""www-data:33""#, r#""a:b:c""#, 105),
+    ("process.groups", "", r#"[44, "audio"]"#, r#"[4294967295]"#, 105),
+    ("process.umask", "", r#""0027""#, "27", 105),
+    ("process.rlimits.nofile", "", r#""1024:65536""#, r#""2:1""#, 105),
+    ("process.oom_score_adj", "", "-500", "1001", 106),
+    ("env.LOG_LEVEL", "", r#""info""#, "1", 104),
+    ("memory.max", "", r#""25%""#, r#""256MB""#, 105),
+    ("memory.high", "", "4096", r#""0%""#, 105),
+    ("memory.low", "", r#""1G""#, "-1", 105),
+    ("memory.min", "", r#""max""#, "1.5", 104),
+    ("memory.swap_max", "", r#""64MiB""#, r#""much""#, 105),
+    ("memory.oom_group", "", "false", "[]", 104),
+    ("memory.shm_size", "", r#""1M""#, r#""1""#, 106),
+    ("cpu.max", "", "1.5", r#""1500m""#, 105),
+    ("cpu.period", "", r#""50ms""#, r#""2s""#, 106),
+    ("cpu.burst", "", r#""20ms""#, "20", 105),
+    ("cpu.weight", "", "10000", "0", 106),
+    ("cpu.idle", "", "true", "1", 104),
+    ("pids.max", "", "16", r#""max""#, 104),
+    ("io.weight", "", "1", "99999999999999999999", 106),
+    (r#"io.limits."/dev/vda".read_bps"#, "", r#""10M""#, "0", 106),
+    (r#"io.limits."/dev/vda".write_bps"#, "", "1", r#""10Mbit""#, 105),
+    (r#"io.limits."/dev/vda".read_iops"#, "", "100", r#""1K""#, 104),
+    (r#"io.limits."/dev/vda".write_iops"#, "", "0x10", "0", 106),
+    ("mounts.m.volume", r#"mounts.m.target = "/d""#, r#""data""#, r#""Data""#, 105),
+    ("mounts.m.subpath", "mounts.m.target = \"/d\"\nmounts.m.volume = \"v\"", r#""a/b""#, r#""../b""#, 105),
+    ("mounts.m.bind", r#"mounts.m.target = "/d""#, r#""/srv""#, r#""srv""#, 105),
+    ("mounts.m.create", "mounts.m.target = \"/d\"\nmounts.m.bind = \"/s\"", "true", r#""yes""#, 104),
+    ("mounts.m.tmpfs", r#"mounts.m.target = "/d""#, "true", "false", 109),
+    ("mounts.m.size", "mounts.m.target = \"/d\"\nmounts.m.tmpfs = true", r#""1M""#, r#""1E""#, 105),
+    ("mounts.m.mode", "mounts.m.target = \"/d\"\nmounts.m.tmpfs = true", r#""0700""#, r#""0999""#, 105),
+    ("mounts.m.target", "mounts.m.volume = \"v\"", r#""/var/lib/x""#, r#""/proc/sys""#, 404),
+    ("mounts.m.read_only", "mounts.m.target = \"/d\"\nmounts.m.volume = \"v\"", "true", r#""ro""#, 104),
+    ("mounts.m.exec", "mounts.m.target = \"/d\"\nmounts.m.volume = \"v\"", "true", "1.0", 104),
+    ("network.mode", "", r#""none""#, r#""hots""#, 107),
+    ("network.hostname", "", r#""shop.example""#, r#""-shop""#, 105),
+    ("networks.default.ipv4", "", r#""10.88.0.9""#, r#""10.88.0""#, 105),
+    ("networks.default.aliases", "", r#"["shop"]"#, r#"["_shop"]"#, 105),
+    ("ports.p.host", "ports.p.container = 80", "8080", "65536", 106),
+    ("ports.p.container", "ports.p.host = 80", "1", "0", 106),
+    ("ports.p.protocol", "ports.p.host = 1\nports.p.container = 1", r#""udp""#, r#""sctp""#, 107),
+    ("ports.p.host_ip", "ports.p.host = 1\nports.p.container = 1", r#""127.0.0.1""#, r#""localhost""#, 105),
+    ("depends.other.until", "", r#""started""#, r#""healthy""#, 107),
+    ("ready.when", "", r#""fd:3""#, r#""fd:1""#, 106),
+    ("start_timeout", "", r#""1m30s""#, "90", 105),
+    ("restart.policy", "", r#""on-failure""#, r#""on_failure""#, 107),
+    ("restart.delay", "", r#""1s""#, r#""1.5s""#, 105),
+    ("restart.factor", "", "1.5", "0.5", 105),
+    ("restart.max_delay", "", r#""5m""#, r#""2d""#, 106),
+    ("restart.reset_after", "", r#""10s""#, r#""""#, 105),
+    ("stop.signal", "", r#""SIGRTMIN+3""#, r#""SIGNONE""#, 105),
+    ("stop.timeout", "", r#""5s""#, r#""2h""#, 106),
+    ("log.to", "", r#""ram""#, r#""console""#, 107),
+    ("log.max_size", "", r#""1M""#, "1", 106),
+    ("log.keep", "", "0", "-1", 106),
+    ("security.profile", "", r#""baseline""#, r#""Privileged""#, 107),
+    ("security.cap_add", "", r#"["NET_RAW"]"#, r#"["CAP_NET_RAW"]"#, 105),
+    ("security.cap_drop", "", r#"["ALL"]"#, r#"["NET_ROW"]"#, 105),
+    ("security.no_new_privileges", "", "false", "0", 104),
+    (r#"security.sysctl."net.core.somaxconn""#, "", "1024", "true", 104),
+    ("image.ref", "", r#""shop/web:1""#, r#""Shop/web""#, 105),
+    ("schema", "", "1", "2", 111),
+    ("kind", "", r#""container""#, r#""contaner""#, 112),
+];
+
+const NETWORK_CASES: &[Case] = &[
+    ("schema", "", "1", r#""1""#, 111),
+    ("kind", "", r#""network""#, r#""link""#, 112),
+    ("description", "", r#""Apps""#, "1", 104),
+    ("ipv4.subnet", "", r#""10.7.0.0/16""#, r#""10.7.0.1/16""#, 105),
+    ("ipv4.gateway", "", r#""10.89.0.254""#, r#""10.1.0.1""#, 309),
+    ("nat", "", "false", r#""off""#, 104),
+    ("internal", "", "true", "1", 104),
+    ("mtu", "", "9000", "100", 106),
+];
+
+const VOLUME_CASES: &[Case] = &[
+    ("schema", "", "1", "1.0", 111),
+    ("kind", "", r#""volume""#, "[]", 112),
+    ("description", "", r#""Data""#, "[]", 104),
+    ("uid", "", "100", "-1", 106),
+    ("gid", "", "100", "4294967295", 106),
+    ("mode", "", r#""0700""#, r#""rwx""#, 105),
+];
+
+const NODE_CASES: &[Case] = &[
+    ("schema", "", "1", "0", 111),
+    ("kind", "", r#""node""#, r#""container""#, 112),
+    ("description", "", r#""Gateway""#, "{}", 104),
+    ("hostname", "", r#""gate-1""#, r#""gate_1""#, 105),
+    ("stop_timeout", "", r#""1m""#, r#""0s""#, 106),
+    ("memory_reserve", "", r#""64M""#, r#""64m""#, 105),
+    ("uplink.interface", "", r#""eth1""#, r#""a/b""#, 105),
+    ("uplink.mode", "", r#""none""#, r#""auto""#, 107),
+    ("uplink.address", r#"uplink.mode = "static""#, r#""192.168.1.2/24""#, r#""192.168.1.2""#, 105),
+    (
+        "uplink.gateway",
+        "uplink.mode = \"static\"\nuplink.address = \"10.0.0.2/24\"",
+        r#""10.0.0.1""#,
+        r#""10.0.1.1""#,
+        503,
+    ),
+    (
+        "uplink.dns",
+        "uplink.mode = \"static\"\nuplink.address = \"10.0.0.2/24\"",
+        r#"["9.9.9.9"]"#,
+        r#"["dns"]"#,
+        105,
+    ),
+    ("kernel.append", "", r#"["quiet"]"#, r#"["two words"]"#, 105),
+    ("kernel.modules", "", r#"["dummy"]"#, r#"["a/b"]"#, 105),
+];
+
+const CASES: &[(&str, &[Case])] = &[
+    ("container", CONTAINER_CASES),
+    ("network", NETWORK_CASES),
+    ("volume", VOLUME_CASES),
+    ("node", NODE_CASES),
+];
+
+/// A set in which one file of that kind holds these lines.
+fn set_with(kind: &str, lines: &str) -> Checked {
+    let mut text = lines.to_owned();
+    let has = |key: &str| lines.lines().any(|line| line.starts_with(key));
+    let mut add = |key: &str, value: &str| {
+        if !has(key) {
+            text = format!("{text}\n{key} = {value}");
+        }
+    };
+    add("schema", "1");
+    if kind == "container" {
+        add("image.ref", "\"web\"");
+    } else {
+        add("kind", &format!("\"{kind}\""));
+    }
+    let node = if kind == "node" { text.clone() } else { "schema = 1".to_owned() };
+    let unit = |path: &str, text: &str| SourceFile { path: path.into(), text: text.into() };
+    let mut files =
+        vec![unit("node.toml", &node), unit("units/other.toml", "schema = 1\nimage.ref = \"other\"")];
+    if kind != "node" {
+        files.push(unit("units/it.toml", &text));
+    }
+    parse_set(&files)
+}
+
+/// `io.limits."/dev/vda".read_bps` as in the table: `io.limits.*.read_bps`.
+fn pattern(kind: &str, path: &str) -> String {
+    let quoted =
+        path.split('"').nth(1).map_or(path.to_owned(), |name| path.replace(&format!("\"{name}\""), "*"));
+    let parts: Vec<_> = quoted.split('.').collect();
+    let wild = rows().iter().find(|row| row.kind == kind && fits(row.path, &parts)).map(|row| row.path);
+    wild.unwrap_or("").to_owned()
+}
+
+fn fits(pattern: &str, parts: &[&str]) -> bool {
+    let pattern: Vec<_> = pattern.split('.').collect();
+    pattern.len() == parts.len() && pattern.iter().zip(parts).all(|(a, b)| *a == "*" || a == b)
+}
+
+#[test]
+fn every_key_has_a_case() {
+    for row in rows().iter().filter(|row| row.shape.is_some()) {
+        let (_, cases) = CASES.iter().find(|(kind, _)| *kind == row.kind).unwrap();
+        let found = cases.iter().filter(|case| pattern(row.kind, case.0) == row.path).count();
+        assert_eq!(found, 1, "{} {}", row.kind, row.path);
+    }
+}
+
+#[test]
+fn good_values_are_taken_and_have_an_effect() {
+    let without_effect = ["schema", "kind"];
+    for (kind, cases) in CASES {
+        for (path, with, good, ..) in *cases {
+            let checked = set_with(kind, &format!("{path} = {good}\n{with}"));
+            let shown: Vec<_> = checked.diagnostics.iter().map(ToString::to_string).collect();
+            assert_eq!(shown, [""; 0], "{path} = {good}");
+            let base = set_with(kind, with);
+            let silent = without_effect.contains(path) || (*kind != "container" && *path == "description");
+            assert!(silent || base.declared != checked.declared, "{kind}: {path} = {good} changes nothing");
+        }
+    }
+}
+
+#[test]
+fn faulty_values_are_refused_where_they_stand() {
+    for (kind, cases) in CASES {
+        for (path, with, _, bad, code) in *cases {
+            let checked = set_with(kind, &format!("{path} = {bad}\n{with}"));
+            let found: Vec<_> = checked.diagnostics.iter().map(|found| (found.code.0, found.line)).collect();
+            assert_eq!(found, [(*code, 1)], "{kind}: {path} = {bad}: {:#?}", checked.diagnostics);
+            assert_eq!(checked.declared, None);
+        }
+    }
+}
+
+#[test]
+fn defaults_in_the_table_are_true() {
+    for row in rows().iter().filter(|row| row.shape.is_some() && !row.path.contains('*')) {
+        // Some defaults are said in words, because the key has none of its own.
+        if format!("x = {}", row.default).parse::<toml::Table>().is_err() {
+            continue;
+        }
+        let checked = set_with(row.kind, &format!("{} = {}", row.path, row.default));
+        assert!(checked.declared.is_some(), "{} = {}: {:?}", row.path, row.default, checked.diagnostics);
+        assert_eq!(checked.declared, set_with(row.kind, "").declared, "{} = {}", row.path, row.default);
+    }
+}
+
+#[test]
+fn the_table_is_sound() {
+    for row in rows() {
+        assert!(row.doc.ends_with('.'), "{}", row.path);
+        assert!(row.path.matches('*').count() <= 1, "{}", row.path);
+        let twice = rows().iter().filter(|other| (other.kind, other.path) == (row.kind, row.path)).count();
+        assert_eq!(twice, 1, "{} {}", row.kind, row.path);
+        // A key's table is in the table, too.
+        if let Some((parent, last)) = row.path.rsplit_once('.') {
+            let parent = parent.strip_suffix(".*").unwrap_or(parent);
+            let table = rows().into_iter().find(|other| other.kind == row.kind && other.path == parent);
+            assert!(
+                table.is_some_and(|table| table.shape.is_none() && (last != "*" || table.entries.is_some())),
+                "{}",
+                row.path
+            );
+        }
+    }
+}
+
+#[test]
+fn nothing_is_both_supported_and_not() {
+    fn check<T>(schema: &Schema<T>) {
+        for path in schema.unsupported {
+            assert!(schema.key(path).is_none() && schema.section(path).is_none(), "{path}");
+            // The table above it must exist, else nobody gets as far as this key.
+            if let Some((parent, _)) = path.rsplit_once('.') {
+                assert!(schema.section(parent.trim_end_matches(".*")).is_some(), "{path}");
+            }
+        }
+        assert!(schema.unsupported.is_sorted(), "{}", schema.kind);
+    }
+    check(&CONTAINER);
+    check(&NETWORK);
+    check(&VOLUME);
+    check(&NODE);
+}
