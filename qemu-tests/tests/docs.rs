@@ -34,7 +34,8 @@ fn table(out: &mut String, rows: &[&Row]) {
             (false, "") => String::new(),
             (false, text) => format!("`{}`", cell(text)),
         };
-        writeln!(out, "| `{}` | {default} | {} | {} |", row.path, cell(&shape.to_string()), cell(row.doc)).unwrap();
+        writeln!(out, "| `{}` | {default} | {} | {} |", row.path, cell(&shape.to_string()), cell(row.doc))
+            .unwrap();
     }
 }
 

@@ -1,10 +1,6 @@
 //! Checks of the source tree itself: rules that no compiler knows.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "the functions that tests share are tests too"
-)]
+#![expect(clippy::unwrap_used, reason = "the functions that tests share are tests too")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

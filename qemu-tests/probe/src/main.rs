@@ -17,6 +17,7 @@ type Outcome = Result<(), Box<dyn Error>>;
 const USAGE: &str = "usage: probe COMMAND
   report                    what this process sees, as JSON
   status FIELD              a field of /proc/self/status
+  pss PROC PREFIX           KiB and name of processes whose name begins so
   sleep [SECONDS]           wait, reaping orphans
   exit CODE                 end with a code
   echo                      standard input to standard output
@@ -54,6 +55,7 @@ fn run(words: &[&str]) -> Result<u8, Box<dyn Error>> {
         ["exit", code] => return Ok(code.parse()?),
         ["report"] => report::print(),
         ["status", field] => report::print_status(field),
+        ["pss", proc, prefix] => report::print_pss(proc, prefix),
         ["list", path] => report::list(path),
         ["sleep"] => load::sleep(),
         ["sleep", seconds] => load::sleep_for(seconds.parse()?),

@@ -50,6 +50,19 @@ pub fn list(path: &str) -> Outcome {
     Ok(())
 }
 
+/// Prints the proportional set size of processes, from smaps_rollup below a mount of /proc (proc_pid_smaps(5)).
+pub fn print_pss(proc: &str, prefix: &str) -> Outcome {
+    for pid in numbers(proc) {
+        let name = text(&format!("{proc}/{pid}/comm"));
+        if name.starts_with(prefix) {
+            let rollup = fs::read_to_string(format!("{proc}/{pid}/smaps_rollup"))?;
+            let kib = rollup.lines().find_map(|line| line.strip_prefix("Pss:")).ok_or("no Pss")?;
+            println!("{} {}", kib.trim().trim_end_matches(" kB"), name.trim());
+        }
+    }
+    Ok(())
+}
+
 /// A file's text; empty when it cannot be read, which is a result too.
 fn text(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_default()

@@ -55,7 +55,38 @@ pub fn broken_images_are_refused(lab: &mut Lab) -> Outcome {
     }
     fs::write(&blob, bytes)?;
     let digest = blob.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    refused(&dir, &[digest.get(..12).unwrap_or("?")])
+    refused(&dir, &[digest.get(..12).unwrap_or("?")])?;
+    fs::remove_dir_all(&layout)?;
+
+    climbing_archive(&dir)?;
+    refused(&dir, &["climber.tar", "../"])?;
+    ensure!(!dir.join("evil").exists(), "a file outside the store was written");
+    Ok(())
+}
+
+/// A docker-archive whose only layer holds the path `../../evil`.
+fn climbing_archive(dir: &Path) -> Outcome {
+    let work = dir.join("climber");
+    fs::create_dir_all(&work)?;
+    fs::write(work.join("evil"), "outside")?;
+    run("tar", &work, &["-cPf", "layer.tar", "--transform", "s,^,../../,", "evil"])?;
+    let sum = run("sha256sum", &work, &["layer.tar"])?;
+    let digest = sum.split_whitespace().next().unwrap_or_default();
+    let config = format!(
+        r#"{{"architecture":"amd64","os":"linux","config":{{}},"rootfs":{{"type":"layers","diff_ids":["sha256:{digest}"]}}}}"#
+    );
+    fs::write(work.join("config.json"), config)?;
+    let manifest = r#"[{"Config":"config.json","RepoTags":["berth-tests/probe:1"],"Layers":["layer.tar"]}]"#;
+    fs::write(work.join("manifest.json"), manifest)?;
+    let archive = ["-cf", "../images/climber.tar", "manifest.json", "config.json", "layer.tar"];
+    run("tar", &work, &archive).map(drop)
+}
+
+/// Standard output of a program that has to succeed.
+fn run(program: &str, dir: &Path, words: &[&str]) -> Outcome<String> {
+    let output = Command::new(program).current_dir(dir).args(words).output()?;
+    ensure!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8(output.stdout)?)
 }
 
 /// `berth build` fails with 1, says these words, and leaves nothing that could be booted.
@@ -72,9 +103,8 @@ fn refused(dir: &Path, words: &[&str]) -> Outcome {
 
 fn unpack(layout: &Path) -> Outcome {
     fs::create_dir_all(layout)?;
-    let status = Command::new("tar").arg("-xf").arg(PROBE_IMAGE).arg("-C").arg(layout).status()?;
-    ensure!(status.success(), "tar: {status}");
-    Ok(())
+    let archive = fs::canonicalize(PROBE_IMAGE)?;
+    run("tar", layout, &["-xf", &archive.display().to_string()]).map(drop)
 }
 
 fn largest_blob(layout: &Path) -> Outcome<std::path::PathBuf> {
