@@ -11,7 +11,6 @@ use berth_init::{error, kmsg};
 const SUPERVISOR: &str = "/bin/berth-supervise";
 
 fn main() -> ExitCode {
-    // SPDX-License-Identifier: Apache-2.0 OR MIT
     let mut words = std::env::args_os().skip(1).map(|word| word.into_vec());
     let program = match (words.next().as_deref(), words.next()) {
         (Some(b"--in-namespace"), Some(path)) => Program { path: path_of(path), on_node: false },
@@ -31,11 +30,13 @@ fn main() -> ExitCode {
     if let Err(source) = pid1::run(program) {
         error!("cannot receive signals: {source}");
     }
-    while on_node {
+    if !on_node {
+        return ExitCode::SUCCESS;
+    }
+    loop {
         // The end of PID 1 would be a kernel panic with everything else in order.
         std::thread::park();
     }
-    ExitCode::SUCCESS
 }
 
 fn path_of(bytes: Vec<u8>) -> PathBuf {

@@ -158,10 +158,9 @@ const MOUNTS: &[Mount] = &[
 /// Directories that others mount onto: the root is read-only by then.
 const MOUNT_POINTS: &[&str] = &["/data", "/factory", "/tmp"];
 
-/// Every mount is tried, whatever becomes of the others; the first failure is reported.
 fn mount_all() -> Result<(), BootError> {
     let points = MOUNT_POINTS.iter().map(|point| ensure_dir(point));
-    points.chain(MOUNTS.iter().map(mount_one)).fold(Ok(()), Result::and)
+    try_all(points.chain(MOUNTS.iter().map(mount_one)))
 }
 
 fn mount_one(wanted: &Mount) -> Result<(), BootError> {
@@ -196,13 +195,24 @@ fn set_sysctls() -> Result<(), BootError> {
     const SYSCTLS: &[(&str, &str)] = &[
         // A kernel that has gone wrong must not go on writing to the data partition; panic= says what follows.
         ("kernel/panic_on_oops", "1"),
-        // The default drops lines of ours as soon as there are ten in five seconds.
-        ("kernel/printk_devkmsg", "on"),
+        // The default drops lines of ours as soon as there are ten in five seconds. The kernel compares with the line
+        // break (devkmsg_sysctl_set_loglvl of kernel/printk/printk.c).
+        ("kernel/printk_devkmsg", "on\n"),
     ];
-    SYSCTLS.iter().fold(Ok(()), |result, (name, value)| {
+    let write = |&(name, value): &(&str, &str)| {
         let path = format!("/proc/sys/{name}");
-        result.and(fs::write(&path, value).map_err(BootError::of(format!("write '{path}'"))))
-    })
+        fs::write(&path, value).map_err(BootError::of(format!("write '{path}'")))
+    };
+    try_all(SYSCTLS.iter().map(write))
+}
+
+/// The first failure, once everything has been tried.
+fn try_all(results: impl Iterator<Item = Result<(), BootError>>) -> Result<(), BootError> {
+    let mut first = Ok(());
+    for result in results {
+        first = first.and(result);
+    }
+    first
 }
 
 /// The root is read-only from here on; a root on a disk is left as it is.

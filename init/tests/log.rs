@@ -1,0 +1,261 @@
+//! The real log process, killed at any moment: every line is in the log exactly once.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use berth_init::channel::Channel;
+use berth_units::Name;
+use berth_units::spec::{Log, LogSink};
+use berth_units::wire::log::Request;
+use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
+
+/// A root directory with a data partition of that many KiB; needs root, like the process itself.
+struct Root(PathBuf);
+
+impl Root {
+    fn new(name: &str, data: &str) -> Self {
+        let root = Self(std::env::temp_dir().join(format!("berth-log-{}-{name}", std::process::id())));
+        fs::create_dir_all(root.data()).unwrap();
+        let options = std::ffi::CString::new(format!("size={data}")).unwrap();
+        mount(c"tmpfs", root.data(), c"tmpfs", MountFlags::empty(), options.as_c_str()).unwrap();
+        root
+    }
+
+    fn data(&self) -> PathBuf {
+        self.0.join("data")
+    }
+
+    /// The lines of the log of unit `web`, the oldest first.
+    fn lines(&self) -> Vec<String> {
+        read_lines(&self.data().join("logs/web"))
+    }
+}
+
+impl Drop for Root {
+    fn drop(&mut self) {
+        unmount(self.data(), UnmountFlags::DETACH).unwrap();
+        fs::remove_dir_all(&self.0).unwrap();
+    }
+}
+
+fn read_lines(directory: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+    let number = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().parse::<u32>().unwrap_or(0);
+    let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.sort_by_key(|path| std::cmp::Reverse(number(path)));
+    let text: Vec<u8> = files.iter().flat_map(|path| fs::read(path).unwrap()).collect();
+    String::from_utf8(text).unwrap().lines().map(String::from).collect()
+}
+
+struct LogProcess {
+    child: Child,
+    channel: Channel,
+}
+
+impl LogProcess {
+    fn start(root: &Root) -> Self {
+        let (channel, theirs) = Channel::pair().unwrap();
+        let child = Command::new("/bin/sh")
+            .args(["-c", "exec 3<&0 0</dev/null; exec \"$0\" \"$1\"", env!("CARGO_BIN_EXE_berth-log")])
+            .arg(&root.0)
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .spawn()
+            .unwrap();
+        Self { child, channel }
+    }
+
+    fn add(&self, log: &Log, pipes: [&OwnedFd; 2]) {
+        let request = Request::Add { unit: Name::parse("web").unwrap(), log: log.clone() };
+        let fds = pipes.map(AsFd::as_fd);
+        self.channel.send(&serde_json::to_vec(&request).unwrap(), &fds).unwrap();
+    }
+
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Ends it in order: everything that is in the pipes is in the log then.
+    fn end(mut self) {
+        let request = Request::Remove { unit: Name::parse("web").unwrap() };
+        self.channel.send(&serde_json::to_vec(&request).unwrap(), &[]).unwrap();
+        drop(self.channel);
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+/// Numbers that look like chance and are the same every time.
+struct Chance(u64);
+
+impl Chance {
+    fn next(&mut self, below: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % below
+    }
+}
+
+/// Writes numbered lines, torn in pieces at places that do not respect them, while `goes_on` says so; their count.
+fn write_while(mut pipe: File, seed: u64, goes_on: impl Fn(u32) -> bool) -> u32 {
+    let mut chance = Chance(seed);
+    let mut pending = Vec::new();
+    let mut number = 0;
+    while goes_on(number) {
+        let padding = "x".repeat(usize::try_from(chance.next(300)).unwrap());
+        writeln!(pending, "line {number} {padding}").unwrap();
+        let cut = usize::try_from(chance.next(pending.len() as u64)).unwrap();
+        if chance.next(4) == 0 {
+            let rest = pending.split_off(cut);
+            pipe.write_all(&pending).unwrap();
+            pending = rest;
+        }
+        number += 1;
+    }
+    pipe.write_all(&pending).unwrap();
+    number
+}
+
+fn write_lines(pipe: File, count: u32, seed: u64) {
+    write_while(pipe, seed, |number| number < count);
+}
+
+fn pipe() -> (OwnedFd, File) {
+    let (reader, writer) = std::io::pipe().unwrap();
+    (reader.into(), OwnedFd::from(writer).into())
+}
+
+/// The text of one stream's lines.
+fn stream<'a>(lines: &'a [String], stream: &str) -> Vec<&'a str> {
+    let fields = lines.iter().map(|line| line.splitn(3, ' ').collect::<Vec<_>>());
+    fields.filter(|fields| fields[1] == stream).map(|fields| fields[2]).collect()
+}
+
+fn number(text: &str) -> u32 {
+    text.strip_prefix("line ").unwrap().split(' ').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn no_line_is_lost_or_doubled_over_a_hundred_kills() {
+    static GOES_ON: AtomicBool = AtomicBool::new(true);
+    let root = Root::new("kills", "1g");
+    let log = Log { to: LogSink::Store, max_size: 500_000, keep: 100_000 };
+    let ((out, out_writer), (err, err_writer)) = (pipe(), pipe());
+    let writers = [(out_writer, 1), (err_writer, 2)]
+        .map(|(pipe, seed)| thread::spawn(move || write_while(pipe, seed, |_| GOES_ON.load(Relaxed))));
+    let mut chance = Chance(42);
+    let mut kills = 0;
+    while kills < 100 {
+        let process = LogProcess::start(&root);
+        process.add(&log, [&out, &err]);
+        // Any moment of its life, the start included: there is no event to wait for.
+        thread::sleep(Duration::from_micros(chance.next(20_000)));
+        process.kill();
+        kills += 1;
+    }
+    let process = LogProcess::start(&root);
+    process.add(&log, [&out, &err]);
+    GOES_ON.store(false, Relaxed);
+    let counts = writers.map(|writer| writer.join().unwrap());
+    process.end();
+    let lines = root.lines();
+    for (name, count) in ["stdout", "stderr"].into_iter().zip(counts) {
+        assert!(count > 10_000, "only {count} lines: nothing was shown");
+        let numbers: Vec<_> = stream(&lines, name).into_iter().map(number).collect();
+        let wrong = numbers.iter().zip(0..).find(|(found, expect)| **found != *expect);
+        assert_eq!((wrong, numbers.len()), (None, count as usize), "{name}");
+    }
+    assert!(fs::read_dir(root.data().join("logs/web")).unwrap().count() > 5, "it was hardly rotated");
+    assert_eq!(fs::read_dir(root.0.join("run/berth/spool")).unwrap().count(), 0);
+}
+
+#[test]
+fn rotation_keeps_the_newest_lines() {
+    let root = Root::new("rotation", "10m");
+    let log = Log { to: LogSink::Store, max_size: 20_000, keep: 3 };
+    let ((out, out_writer), (err, err_writer)) = (pipe(), pipe());
+    let process = LogProcess::start(&root);
+    process.add(&log, [&out, &err]);
+    write_lines(out_writer, 5000, 7);
+    drop(err_writer);
+    process.end();
+    let numbers: Vec<_> =
+        root.lines().iter().map(|line| number(line.splitn(3, ' ').nth(2).unwrap())).collect();
+    assert_eq!(numbers.last(), Some(&4999));
+    assert!(numbers.windows(2).all(|pair| pair[0] + 1 == pair[1]));
+    let mut names: Vec<_> =
+        fs::read_dir(root.data().join("logs/web")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["1", "2", "3", "current"]);
+    for name in ["1", "2", "3"] {
+        let len = fs::metadata(root.data().join("logs/web").join(name)).unwrap().len();
+        assert!((20_000..90_000).contains(&len), "{name} has {len} bytes");
+    }
+}
+
+#[test]
+fn a_full_disk_stalls_nobody_and_drops_the_oldest() {
+    const LINES: u32 = 30_000;
+    let root = Root::new("full", "64k");
+    let log = Log { to: LogSink::Store, max_size: 100 << 20, keep: 1 };
+    let ((out, mut out_writer), (err, _err_writer)) = (pipe(), pipe());
+    let process = LogProcess::start(&root);
+    process.add(&log, [&out, &err]);
+    // Comes back only if somebody reads, though nothing can be written.
+    write_lines(out_writer.try_clone().unwrap(), LINES, 3);
+    mount_remount(root.data(), MountFlags::empty(), c"size=64m").unwrap();
+    writeln!(out_writer, "line {LINES} ").unwrap();
+    let limit = Instant::now() + Duration::from_secs(20);
+    let last = format!("line {LINES} ");
+    while !root.lines().last().is_some_and(|line| line.ends_with(&last)) {
+        assert!(Instant::now() < limit, "the log is not written again");
+        thread::sleep(Duration::from_millis(20));
+    }
+    process.kill();
+    let lines = root.lines();
+    let (dropped, kept): (Vec<_>, Vec<_>) = lines
+        .iter()
+        .map(|line| line.splitn(3, ' ').nth(2).unwrap())
+        .partition(|text| text.starts_with("berth: "));
+    assert!(kept.len() < LINES as usize, "nothing was dropped: nothing was shown");
+    let lost: usize =
+        dropped.iter().map(|text| text.split(' ').nth(1).unwrap().parse::<usize>().unwrap()).sum();
+    let found: usize = kept.iter().map(|text| text.len() + 1).sum();
+    let mut expect = Vec::new();
+    let (reader, writer) = std::io::pipe().unwrap();
+    let count = thread::spawn(move || std::io::Read::read_to_end(&mut { reader }, &mut expect).unwrap());
+    write_lines(OwnedFd::from(writer).into(), LINES, 3);
+    assert_eq!(lost + found, count.join().unwrap() + last.len() + 1, "every byte is in the log or counted");
+}
+
+#[test]
+fn another_run_of_a_unit_ends_the_line_of_the_one_before() {
+    let root = Root::new("runs", "1m");
+    let log = Log::default();
+    let process = LogProcess::start(&root);
+    for text in ["first run", "second run"] {
+        let ((out, mut writer), (err, _)) = (pipe(), pipe());
+        process.add(&log, [&out, &err]);
+        writer.write_all(text.as_bytes()).unwrap();
+    }
+    process.end();
+    assert_eq!(stream(&root.lines(), "stdout"), ["first run", "second run"]);
+}
+
+#[test]
+fn without_a_data_partition_logs_are_in_ram() {
+    let root = Root::new("ram", "1m");
+    unmount(root.data(), UnmountFlags::empty()).unwrap();
+    let process = LogProcess::start(&root);
+    let ((out, mut writer), (err, _)) = (pipe(), pipe());
+    process.add(&Log::default(), [&out, &err]);
+    writer.write_all(b"hello\n").unwrap();
+    drop(writer);
+    process.end();
+    assert_eq!(stream(&read_lines(&root.0.join("run/berth/logs/web")), "stdout"), ["hello"]);
+    mount(c"tmpfs", root.data(), c"tmpfs", MountFlags::empty(), c"").unwrap();
+}
