@@ -209,7 +209,9 @@ impl Daemon {
             eprintln!("netd: {}", chain(&error));
         }
         match self.supervisor.receive() {
-            Ok(Received::Request(Request::Declare { generation, state }, _)) => self.declare(generation, *state, now),
+            Ok(Received::Request(Request::Declare { generation, state }, _)) => {
+                self.declare(generation, *state, now)
+            }
             Ok(Received::Request(Request::Attach { unit, run, interfaces }, namespace)) => {
                 let error = self.attach(&unit, &interfaces, namespace).err();
                 if let Some(error) = &error {
@@ -242,7 +244,10 @@ impl Daemon {
             errors.extend(self.dns.declare(state));
         }
         if changed || done > 0 {
-            eprintln!("netd: generation {generation}: {done} changes to links{}", if changed { ", new rules" } else { "" });
+            eprintln!(
+                "netd: generation {generation}: {done} changes to links{}",
+                if changed { ", new rules" } else { "" }
+            );
         }
         for (network, problem) in &outcome.failed {
             eprintln!("netd: the network '{network}' is not up: {problem}");
@@ -254,7 +259,12 @@ impl Daemon {
         self.send(&Reply::Declared { generation, failed: outcome.failed, error });
     }
 
-    fn attach(&mut self, unit: &Name, interfaces: &[Interface], namespace: Option<OwnedFd>) -> Result<(), String> {
+    fn attach(
+        &mut self,
+        unit: &Name,
+        interfaces: &[Interface],
+        namespace: Option<OwnedFd>,
+    ) -> Result<(), String> {
         let state = self.state.as_ref().ok_or("no network has been declared yet")?;
         let namespace = namespace.ok_or("the request came without a network namespace")?;
         let namespace: BorrowedFd<'_> = namespace.as_fd();

@@ -228,7 +228,10 @@ fn open_inside(namespace: BorrowedFd<'_>) -> Result<Socket, Error> {
 pub fn choose_uplink<'a>(links: &'a [Link], declared: Option<&str>) -> Option<&'a Link> {
     match declared {
         Some(name) => links.iter().find(|link| link.name == name),
-        None => links.iter().filter(|link| link.ethernet && link.kind.is_none()).min_by(|a, b| a.name.cmp(&b.name)),
+        None => links
+            .iter()
+            .filter(|link| link.ethernet && link.kind.is_none())
+            .min_by(|a, b| a.name.cmp(&b.name)),
     }
 }
 

@@ -12,7 +12,8 @@ use std::time::Duration;
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{
-    AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, bind, recv, send, socket_with, sockopt,
+    AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, bind, recv, send, socket_with,
+    sockopt,
 };
 
 /// NETLINK_ROUTE, protocol number 0.
@@ -267,7 +268,9 @@ impl Socket {
         let mut outcome = Err(Error::Malformed);
         let mut buffer = vec![0; BUFFER];
         // The answers are all there already; the first error is the cause, later ones may follow from it.
-        while let Ok((length, _)) = retry_on_intr(|| recv(&self.fd, buffer.as_mut_slice(), RecvFlags::DONTWAIT)) {
+        while let Ok((length, _)) =
+            retry_on_intr(|| recv(&self.fd, buffer.as_mut_slice(), RecvFlags::DONTWAIT))
+        {
             for message in messages(buffer.get(..length).unwrap_or_default()) {
                 let ours = message.sequence.wrapping_sub(first) <= self.sequence.wrapping_sub(first);
                 if !ours || message.kind != NLMSG_ERROR {
@@ -295,8 +298,8 @@ impl Socket {
         let mut buffer = vec![0; BUFFER];
         let mut interrupted = false;
         loop {
-            let (length, _) =
-                retry_on_intr(|| recv(&self.fd, buffer.as_mut_slice(), RecvFlags::empty())).map_err(exchange)?;
+            let (length, _) = retry_on_intr(|| recv(&self.fd, buffer.as_mut_slice(), RecvFlags::empty()))
+                .map_err(exchange)?;
             for message in messages(buffer.get(..length).unwrap_or_default()) {
                 if message.sequence != sequence {
                     continue;

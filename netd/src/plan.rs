@@ -107,14 +107,17 @@ const BRIDGE_SYSCTLS: [(&str, &str, &str); 4] = [
 ];
 
 fn bridge_sysctls(ifname: &str) -> impl Iterator<Item = (String, &'static str)> {
-    BRIDGE_SYSCTLS.iter().map(move |(family, key, value)| (format!("net/{family}/conf/{ifname}/{key}"), *value))
+    BRIDGE_SYSCTLS
+        .iter()
+        .map(move |(family, key, value)| (format!("net/{family}/conf/{ifname}/{key}"), *value))
 }
 
 /// The sysctls that [`plan`] compares.
 pub fn sysctls(state: &NetState) -> Vec<String> {
     let node = NODE_SYSCTLS.iter().map(|(path, _)| (*path).to_owned());
     let bridges = state.networks.keys().map(bridge_ifname);
-    node.chain(bridges.flat_map(|ifname| bridge_sysctls(&ifname).map(|(path, _)| path).collect::<Vec<_>>())).collect()
+    node.chain(bridges.flat_map(|ifname| bridge_sysctls(&ifname).map(|(path, _)| path).collect::<Vec<_>>()))
+        .collect()
 }
 
 /// MAC address of a network's bridge, apart from those of units that have the network's name.
@@ -180,7 +183,9 @@ fn plan_bridge(name: &Name, gateway: Ipv4Net, mtu: u32, seen: &Seen, plan: &mut 
     for other in here().filter(|address| address.net != gateway) {
         ops.push(Op::DeleteAddress(ifname.clone(), other.net));
     }
-    ops.extend(here().all(|address| address.net != gateway).then(|| Op::AddAddress(ifname.clone(), gateway, None)));
+    ops.extend(
+        here().all(|address| address.net != gateway).then(|| Op::AddAddress(ifname.clone(), gateway, None)),
+    );
     ops.extend((!present.is_some_and(|link| link.up)).then(|| Op::Up(ifname.clone())));
     ops.extend(strays(name, index, seen).map(|link| Op::Enslave(link, ifname.clone())));
     plan.ops.extend(ops.into_iter().map(|op| (Some(name.clone()), op)));
@@ -190,7 +195,12 @@ fn plan_bridge(name: &Name, gateway: Ipv4Net, mtu: u32, seen: &Seen, plan: &mut 
 fn strays(network: &Name, bridge: Option<u32>, seen: &Seen) -> impl Iterator<Item = String> {
     let ours = |link: &&Link| link.group == OUR_GROUP && link.alias == network.as_str();
     let apart = move |link: &&Link| bridge.is_none_or(|index| link.master != index);
-    seen.links.iter().filter(ours).filter(apart).filter(|link| link.kind.as_deref() == Some("veth")).map(|l| l.name.clone())
+    seen.links
+        .iter()
+        .filter(ours)
+        .filter(apart)
+        .filter(|link| link.kind.as_deref() == Some("veth"))
+        .map(|l| l.name.clone())
 }
 
 fn plan_uplink(uplink: &WantedUplink, seen: &Seen, plan: &mut Plan) {

@@ -10,8 +10,8 @@ use berth_units::wire::net::{Reply, Request};
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendFlags, SocketType,
-    recvmsg, sendmsg, sockopt,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendFlags,
+    SocketType, recvmsg, sendmsg, sockopt,
 };
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 
@@ -126,7 +126,7 @@ impl Supervisor {
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return Ok(()),
                 // The end is seen, and acted upon, by receiving.
-                Err(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN) => return Ok(self.queue.clear()),
+                Err(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN) => self.queue.clear(),
                 Err(errno) => {
                     self.queue.pop_front();
                     return Err(Error::Exchange(errno.into()));

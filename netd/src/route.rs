@@ -166,7 +166,8 @@ fn parse_link(payload: &[u8]) -> Option<Link> {
             IFLA_MASTER => link.master = read_u32(value, 0)?,
             IFLA_ADDRESS => link.mac = value.first_chunk().copied().unwrap_or_default(),
             IFLA_LINKINFO => {
-                link.kind = attrs(value).find(|(kind, _)| *kind == IFLA_INFO_KIND).map(|(_, text)| parse_text(text));
+                link.kind =
+                    attrs(value).find(|(kind, _)| *kind == IFLA_INFO_KIND).map(|(_, text)| parse_text(text));
             }
             _ => {}
         }
@@ -352,7 +353,9 @@ fn rtmsg(kind: u16, flags: u16, protocol: u8, onlink: bool) -> Message {
 
 /// Sets the default route; `onlink` where the gateway lies outside the link's subnet.
 pub fn set_default_route(link: u32, gateway: Ipv4Addr, onlink: bool) -> Message {
-    rtmsg(RTM_NEWROUTE, F_REPLACE, OUR_PROTOCOL, onlink).u32(RTA_OIF, link).attr(RTA_GATEWAY, &gateway.octets())
+    rtmsg(RTM_NEWROUTE, F_REPLACE, OUR_PROTOCOL, onlink)
+        .u32(RTA_OIF, link)
+        .attr(RTA_GATEWAY, &gateway.octets())
 }
 
 /// Removes a default route of ours.
@@ -366,7 +369,8 @@ mod tests {
 
     #[test]
     fn prefixes_make_masks() {
-        for (prefix, expect) in [(0, 0), (8, 0xff00_0000), (24, 0xffff_ff00), (32, u32::MAX), (99, u32::MAX)] {
+        for (prefix, expect) in [(0, 0), (8, 0xff00_0000), (24, 0xffff_ff00), (32, u32::MAX), (99, u32::MAX)]
+        {
             assert_eq!(mask(prefix), expect, "/{prefix}");
         }
         let net = Ipv4Net { address: Ipv4Addr::new(10, 0, 2, 15), prefix: 24 };

@@ -72,7 +72,8 @@ impl Uplink {
     pub fn observe(&mut self, seen: &Seen, now: Instant) -> Result<(), Error> {
         let link = choose_uplink(&seen.links, self.declared.interface.as_deref());
         let link = link.filter(|_| self.declared.mode != UplinkMode::None).cloned();
-        let another = |new: &Link| self.link.as_ref().is_none_or(|old| (old.index, old.mac) != (new.index, new.mac));
+        let another =
+            |new: &Link| self.link.as_ref().is_none_or(|old| (old.index, old.mac) != (new.index, new.mac));
         if link.as_ref().is_none_or(another) {
             (self.dhcp, self.lease, self.lost, self.renewed) = (None, None, false, false);
         }
@@ -203,7 +204,9 @@ impl Dhcp {
 
     fn send(&self, output: &Output) -> Result<(), Error> {
         let sent = match output {
-            Output::Unicast(message, server) => self.socket.send_to(message, (*server, SERVER_PORT)).map(|_| ()),
+            Output::Unicast(message, server) => {
+                self.socket.send_to(message, (*server, SERVER_PORT)).map(|_| ())
+            }
             Output::Broadcast(message, from) => send_frame(&self.ifname, &frame(message, self.mac, *from)),
             Output::Bound(_) | Output::Lost => Ok(()),
         };

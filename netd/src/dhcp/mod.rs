@@ -62,7 +62,8 @@ struct Times {
 
 impl Times {
     fn of(lease: &Lease, now: Instant) -> Self {
-        let after = |seconds| (lease.seconds != u32::MAX).then(|| now + Duration::from_secs(u64::from(seconds)));
+        let after =
+            |seconds| (lease.seconds != u32::MAX).then(|| now + Duration::from_secs(u64::from(seconds)));
         Self { renew: after(lease.renewal), rebind: after(lease.rebinding), expire: after(lease.seconds) }
     }
 }
@@ -133,8 +134,12 @@ impl Client {
     fn advance(&mut self, now: Instant) -> bool {
         let past = |time: Option<Instant>| time.is_some_and(|time| time <= now);
         match self.state.clone() {
-            State::Requesting(_) | State::Rebooting(_) if self.tries >= REQUESTS => self.enter(State::Selecting),
-            State::Bound(_, times) | State::Renewing(_, times) | State::Rebinding(_, times) if past(times.expire) => {
+            State::Requesting(_) | State::Rebooting(_) if self.tries >= REQUESTS => {
+                self.enter(State::Selecting)
+            }
+            State::Bound(_, times) | State::Renewing(_, times) | State::Rebinding(_, times)
+                if past(times.expire) =>
+            {
                 self.enter(State::Selecting);
                 return true;
             }

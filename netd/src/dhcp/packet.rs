@@ -83,7 +83,9 @@ pub enum Reply {
 pub fn encode(say: Say, who: &Identity, xid: u32) -> Vec<u8> {
     let (kind, client, options) = match say {
         Say::Discover => (1, Ipv4Addr::UNSPECIFIED, vec![]),
-        Say::Select(address, server) => (3, Ipv4Addr::UNSPECIFIED, vec![(REQUESTED, address), (SERVER, server)]),
+        Say::Select(address, server) => {
+            (3, Ipv4Addr::UNSPECIFIED, vec![(REQUESTED, address), (SERVER, server)])
+        }
         Say::Reboot(address) => (3, Ipv4Addr::UNSPECIFIED, vec![(REQUESTED, address)]),
         Say::Renew(address) => (3, address, vec![]),
     };
@@ -181,10 +183,13 @@ fn parse_lease(address: Ipv4Addr, options: &[u8]) -> Option<Lease> {
     }
     // A lease of a few seconds would have us talk without end.
     let seconds = number(option(options, LEASE_TIME)?)?.max(10);
-    let within = |code, low: u32, default| option(options, code).and_then(number).filter(|t| (low..seconds).contains(t)).unwrap_or(default);
+    let within = |code, low: u32, default| {
+        option(options, code).and_then(number).filter(|t| (low..seconds).contains(t)).unwrap_or(default)
+    };
     let renewal = within(RENEWAL, 5, seconds / 2);
     let rebinding = within(REBINDING, renewal, (seconds / 8 * 7).max(renewal));
-    let usable = |address: &Ipv4Addr| !address.is_unspecified() && !address.is_multicast() && !address.is_broadcast();
+    let usable =
+        |address: &Ipv4Addr| !address.is_unspecified() && !address.is_multicast() && !address.is_broadcast();
     let servers = option(options, DNS).unwrap_or_default().chunks(4).filter_map(ipv4);
     Some(Lease {
         address: Ipv4Net { address, prefix: u8::try_from(prefix).ok()? },
@@ -262,7 +267,7 @@ pub mod tests {
         assert!(parse(&whole, &who(), 8).is_none());
         assert!(parse(&whole, &Identity { mac: [0; 6], ..who() }, 7).is_none());
         for length in 0..whole.len() {
-            let _ = parse(&whole[..length], &who(), 7);
+            drop(parse(&whole[..length], &who(), 7));
         }
         assert!(parse(&whole[..250], &who(), 7).is_none());
     }

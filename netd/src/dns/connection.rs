@@ -89,7 +89,9 @@ impl Connection {
             match self.stream.write(&self.outbox) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(length) => drop(self.outbox.drain(..length)),
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => return Ok(()),
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+                    return Ok(());
+                }
                 Err(error) => return Err(error),
             }
         }

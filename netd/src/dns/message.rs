@@ -118,7 +118,9 @@ fn parse_name(bytes: &[u8]) -> Option<(String, usize)> {
         }
         // What is no host name cannot be one of ours; a placeholder keeps it from looking like one.
         let plain = |byte: &u8| matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_');
-        name.extend(label.iter().map(|byte| if plain(byte) { char::from(byte.to_ascii_lowercase()) } else { '?' }));
+        name.extend(
+            label.iter().map(|byte| if plain(byte) { char::from(byte.to_ascii_lowercase()) } else { '?' }),
+        );
         at += 1 + length;
     }
 }

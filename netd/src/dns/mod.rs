@@ -19,7 +19,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
 
 use crate::random;
 use connection::Connection;
-use message::{Code, Query, QUERY_MAX, Refusal, answer, is_reply, truncated, with_id};
+use message::{Code, QUERY_MAX, Query, Refusal, answer, is_reply, truncated, with_id};
 use zone::Zone;
 
 const PORT: u16 = 53;
@@ -62,6 +62,13 @@ struct Listener {
     tcp: TcpListener,
 }
 
+/// Where a query came from.
+#[derive(Clone, Copy, Debug)]
+struct Origin {
+    listener: u64,
+    asker: Asker,
+}
+
 /// Who waits for an answer.
 #[derive(Clone, Copy, Debug)]
 enum Asker {
@@ -78,8 +85,7 @@ enum Upstream {
 /// A query that an upstream has been asked.
 #[derive(Debug)]
 struct Pending {
-    listener: u64,
-    asker: Asker,
+    origin: Origin,
     query: Query,
     raw: Vec<u8>,
     id: [u8; 2],
@@ -124,14 +130,17 @@ impl Dns {
                         self.listeners.insert(self.last, listener);
                     }
                     Err(error) => {
-                        failed.push(format!("cannot serve names of '{name}' on {}:{PORT}: {error}", network.gateway));
+                        failed.push(format!(
+                            "cannot serve names of '{name}' on {}:{PORT}: {error}",
+                            network.gateway
+                        ));
                     }
                 },
             }
         }
         let listeners = &self.listeners;
         self.clients.retain(|_, client| listeners.contains_key(&client.listener));
-        self.pending.retain(|_, pending| listeners.contains_key(&pending.listener));
+        self.pending.retain(|_, pending| listeners.contains_key(&pending.origin.listener));
         failed
     }
 
@@ -165,7 +174,8 @@ impl Dns {
     /// Gives up on whom has been waited for long enough.
     pub fn on_timer(&mut self, now: Instant) {
         self.clients.retain(|_, client| client.deadline > now);
-        let late: Vec<u64> = self.pending.iter().filter(|(_, p)| p.deadline <= now).map(|(id, _)| *id).collect();
+        let late: Vec<u64> =
+            self.pending.iter().filter(|(_, p)| p.deadline <= now).map(|(id, _)| *id).collect();
         for id in late {
             self.ask_next(id, now);
         }
@@ -188,7 +198,7 @@ impl Dns {
             match listener.udp.recv_from(&mut buffer) {
                 Ok((length, from)) => {
                     let query = buffer.get(..length).unwrap_or_default();
-                    self.on_query(id, Asker::Udp(from), query, now);
+                    self.on_query(Origin { listener: id, asker: Asker::Udp(from) }, query, now);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 // An earlier answer could not be delivered; the error is taken with this call.
@@ -224,26 +234,26 @@ impl Dns {
             client.deadline = now + IDLE;
         }
         for query in queries {
-            self.on_query(listener, Asker::Tcp(id), &query, now);
+            self.on_query(Origin { listener, asker: Asker::Tcp(id) }, &query, now);
         }
     }
 
-    fn on_query(&mut self, listener: u64, asker: Asker, bytes: &[u8], now: Instant) {
-        let Some(zone) = self.listeners.get(&listener).map(|listener| &listener.zone) else { return };
+    fn on_query(&mut self, origin: Origin, bytes: &[u8], now: Instant) {
+        let Some(zone) = self.listeners.get(&origin.listener).map(|listener| &listener.zone) else { return };
         match message::parse(bytes) {
             Err(Refusal::Silent) => {}
-            Err(Refusal::Answer(bytes)) => self.reply(listener, asker, &bytes),
+            Err(Refusal::Answer(bytes)) => self.reply(origin, &bytes),
             Ok(query) => match zone.resolve(&query) {
-                Some(bytes) => self.reply(listener, asker, &bytes),
-                None => self.forward(listener, asker, query, bytes, now),
+                Some(bytes) => self.reply(origin, &bytes),
+                None => self.forward(origin, query, bytes, now),
             },
         }
     }
 
-    fn reply(&mut self, listener: u64, asker: Asker, bytes: &[u8]) {
-        match asker {
+    fn reply(&mut self, origin: Origin, bytes: &[u8]) {
+        match origin.asker {
             Asker::Udp(to) => {
-                if let Some(listener) = self.listeners.get(&listener) {
+                if let Some(listener) = self.listeners.get(&origin.listener) {
                     // One that cannot be sent is lost, as UDP may be: the asker asks again.
                     let _lost = listener.udp.send_to(bytes, to);
                 }
@@ -257,19 +267,20 @@ impl Dns {
         }
     }
 
-    fn forward(&mut self, listener: u64, asker: Asker, query: Query, raw: &[u8], now: Instant) {
-        let asked = self.pending.values().filter(|pending| pending.listener == listener).count();
+    fn forward(&mut self, origin: Origin, query: Query, raw: &[u8], now: Instant) {
+        let asked =
+            self.pending.values().filter(|pending| pending.origin.listener == origin.listener).count();
         let full = asked >= PENDING_MAX || self.pending.len() >= PENDING_MAX * NETWORKS_FULL;
         let [a, b, ..] = random().to_ne_bytes();
-        let sent = if full { None } else { self.ask(0, asker, &with_id(raw, [a, b])) };
+        let sent = if full { None } else { self.ask(0, origin.asker, &with_id(raw, [a, b])) };
         let Some(upstream) = sent else {
-            self.reply(listener, asker, &answer(&query, Code::ServerFailure, &[]));
+            self.reply(origin, &answer(&query, Code::ServerFailure, &[]));
             return;
         };
         self.last += 1;
         let deadline = now + UPSTREAM_WAIT;
         let raw = raw.to_vec();
-        let pending = Pending { listener, asker, query, raw, id: [a, b], upstream, tries: 1, deadline };
+        let pending = Pending { origin, query, raw, id: [a, b], upstream, tries: 1, deadline };
         self.pending.insert(self.last, pending);
     }
 
@@ -288,14 +299,15 @@ impl Dns {
         let Some(mut pending) = self.pending.remove(&id) else { return };
         while pending.tries < UPSTREAM_TRIES {
             let [a, b, ..] = random().to_ne_bytes();
-            let sent = self.ask(pending.tries, pending.asker, &with_id(&pending.raw, [a, b]));
+            let sent = self.ask(pending.tries, pending.origin.asker, &with_id(&pending.raw, [a, b]));
             pending.tries += 1;
             if let Some(upstream) = sent {
-                self.pending.insert(id, Pending { upstream, id: [a, b], deadline: now + UPSTREAM_WAIT, ..pending });
+                self.pending
+                    .insert(id, Pending { upstream, id: [a, b], deadline: now + UPSTREAM_WAIT, ..pending });
                 return;
             }
         }
-        self.reply(pending.listener, pending.asker, &answer(&pending.query, Code::ServerFailure, &[]));
+        self.reply(pending.origin, &answer(&pending.query, Code::ServerFailure, &[]));
     }
 
     fn on_upstream(&mut self, id: u64, now: Instant) {
@@ -308,14 +320,20 @@ impl Dns {
             self.ask_next(id, now);
             return;
         };
-        let Some(reply) = replies.into_iter().find(|reply| is_reply(reply, pending.id, &pending.query)) else { return };
+        let Some(reply) = replies.into_iter().find(|reply| is_reply(reply, pending.id, &pending.query))
+        else {
+            return;
+        };
         let Some(pending) = self.pending.remove(&id) else { return };
         let mut reply = with_id(&reply, message::id(&pending.query));
         // Without EDNS, the query is its header and question, and the asker has room for 512 bytes.
-        if matches!(pending.asker, Asker::Udp(_)) && pending.query.is_plain() && reply.len() > PLAIN_UDP_MAX {
+        if matches!(pending.origin.asker, Asker::Udp(_))
+            && pending.query.is_plain()
+            && reply.len() > PLAIN_UDP_MAX
+        {
             reply = truncated(&reply, &pending.query);
         }
-        self.reply(pending.listener, pending.asker, &reply);
+        self.reply(pending.origin, &reply);
     }
 }
 

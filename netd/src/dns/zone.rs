@@ -21,8 +21,14 @@ pub struct Zone {
 
 impl Zone {
     /// A network's names, in any capitals.
-    pub fn new(network: &str, subnet: Ipv4Net, internal: bool, names: &BTreeMap<String, Vec<Ipv4Addr>>) -> Self {
-        let names = names.iter().map(|(name, addresses)| (name.to_ascii_lowercase(), addresses.clone())).collect();
+    pub fn new(
+        network: &str,
+        subnet: Ipv4Net,
+        internal: bool,
+        names: &BTreeMap<String, Vec<Ipv4Addr>>,
+    ) -> Self {
+        let names =
+            names.iter().map(|(name, addresses)| (name.to_ascii_lowercase(), addresses.clone())).collect();
         Self { suffix: format!(".{network}.internal"), subnet, internal, names }
     }
 
@@ -38,7 +44,8 @@ impl Zone {
         let inside = query.name.strip_suffix(&self.suffix);
         if let Some(addresses) = self.names.get(inside.unwrap_or(&query.name)) {
             let asked = matches!(query.kind, A | ANY);
-            let records: Vec<Record> = addresses.iter().filter(|_| asked).map(|a| Record::Address(*a)).collect();
+            let records: Vec<Record> =
+                addresses.iter().filter(|_| asked).map(|a| Record::Address(*a)).collect();
             return Some(answer(query, Code::NoError, &records));
         }
         // A single label means nothing outside; the root itself does.

@@ -81,7 +81,8 @@ impl Firewall {
         let comment = format!("berth:{:016x}", digest(&ruleset.messages));
         let changed = found.as_deref() != Some(&comment) || !self.is_untouched(&comment, &ruleset)?;
         if changed {
-            let mut messages = vec![nft::new_table(None), nft::delete_table(), nft::new_table(Some(&comment))];
+            let mut messages =
+                vec![nft::new_table(None), nft::delete_table(), nft::new_table(Some(&comment))];
             messages.extend(ruleset.messages.iter().cloned());
             self.commit(&ruleset, messages)?;
             self.trusted = Some((comment, self.content().map_err(Error::Observe)?));
@@ -136,7 +137,11 @@ impl Firewall {
         for set in self.socket.dump(&nft::get_sets(), name)? {
             let elements = |payload: &[u8]| {
                 let (_, list) = attrs(payload.get(4..)?).find(|(kind, _)| *kind == 3)?;
-                Some(attrs(list).map(|(_, element)| fnv(fnv(START, set.as_bytes()), element)).collect::<Vec<_>>())
+                Some(
+                    attrs(list)
+                        .map(|(_, element)| fnv(fnv(START, set.as_bytes()), element))
+                        .collect::<Vec<_>>(),
+                )
             };
             for sum in self.socket.dump(&nft::get_elements(&set), elements)?.into_iter().flatten() {
                 content.elements += 1;

@@ -49,6 +49,7 @@ const SET_KEY_LEN: u16 = 5;
 const SET_DATA_TYPE: u16 = 6;
 const SET_DATA_LEN: u16 = 7;
 const SET_ID: u16 = 10;
+const SET_USERDATA: u16 = 13;
 const SET_IS_MAP: u32 = 8;
 const ELEMENTS_TABLE: u16 = 1;
 const ELEMENTS_SET: u16 = 2;
@@ -224,6 +225,8 @@ pub fn new_set(name: &str, id: u32, key: &[Type], data: &[Type]) -> Message {
         .be32(SET_KEY_TYPE, key_type)
         .be32(SET_KEY_LEN, key_length)
         .be32(SET_ID, id);
+    // Strings are in host order, which the nft program would not guess (a note of its own: type, length, value).
+    let set = if key == [Type::Ifname] { set.attr(SET_USERDATA, &[0, 4, 1, 0, 0, 0]) } else { set };
     if data.is_empty() {
         return set;
     }
@@ -239,7 +242,11 @@ pub fn new_elements(set: &str, elements: &[(Vec<u8>, Vec<u8>)]) -> Vec<Message> 
     let element = |list: Message, (key, data): &(Vec<u8>, Vec<u8>)| {
         list.nest(LIST_ELEM, |element| {
             let element = element.nest(ELEMENT_KEY, |value| value.attr(DATA_VALUE, key));
-            if data.is_empty() { element } else { element.nest(ELEMENT_DATA, |value| value.attr(DATA_VALUE, data)) }
+            if data.is_empty() {
+                element
+            } else {
+                element.nest(ELEMENT_DATA, |value| value.attr(DATA_VALUE, data))
+            }
         })
     };
     let some = |chunk: &[(Vec<u8>, Vec<u8>)]| {
@@ -256,7 +263,9 @@ pub fn new_rule(chain: &str, expressions: &[Expression<'_>]) -> Message {
     message(NEWRULE, F_APPEND, NFPROTO_INET)
         .text(RULE_TABLE, TABLE)
         .text(RULE_CHAIN, chain)
-        .nest(RULE_EXPRESSIONS, |list| expressions.iter().fold(list, |list, expression| expression.append(list)))
+        .nest(RULE_EXPRESSIONS, |list| {
+            expressions.iter().fold(list, |list, expression| expression.append(list))
+        })
 }
 
 /// A step of a rule. One that does not match ends the rule.
@@ -334,7 +343,9 @@ fn meta(list: Message, key: u32, word: u32) -> Message {
 }
 
 fn payload(list: Message, base: u32, (offset, length): (u32, u32), word: u32) -> Message {
-    element(list, "payload", |data| data.be32(1, register(word)).be32(2, base).be32(3, offset).be32(4, length))
+    element(list, "payload", |data| {
+        data.be32(1, register(word)).be32(2, base).be32(3, offset).be32(4, length)
+    })
 }
 
 fn compare(list: Message, operator: u32, value: &[u8]) -> Message {

@@ -11,12 +11,13 @@ use berth_units::spec::{Network, Protocol};
 use berth_units::wire::net::{NetState, PublishedPort, bridge_ifname};
 
 use super::nft::Expression::{
-    CtState, CtStatus, Dnat, FromSubnet, In, Is, IsIpv4, IsNot, IsProtocol, LoadDestination, LoadIifname, LoadOifname,
-    LoadPort, LoadProtocol, Map, Masquerade, ToLocal, Verdict as End,
+    CtState, CtStatus, Dnat, FromSubnet, In, Is, IsIpv4, IsNot, IsProtocol, LoadDestination, LoadIifname,
+    LoadOifname, LoadPort, LoadProtocol, Map, Masquerade, ToLocal, Verdict as End,
 };
 use super::nft::Verdict::{Accept, Drop};
 use super::nft::{
-    Chain, DNAT_STATUS, ESTABLISHED, Expression, RELATED, Type, ifname, new_chain, new_elements, new_rule, new_set, word,
+    Chain, DNAT_STATUS, ESTABLISHED, Expression, RELATED, Type, ifname, new_chain, new_elements, new_rule,
+    new_set, word,
 };
 use crate::netlink::Message;
 use crate::route::{contains, mask};
@@ -89,7 +90,10 @@ fn add_sets(state: &NetState, out: &mut Ruleset) {
     for port in &state.ports {
         let inside = |network: &&Network| network.internal && contains(network.subnet, port.address);
         if state.networks.values().find(inside).is_some() {
-            out.refused.push(format!("cannot publish port {} of '{}': its network is internal", port.host, port.unit));
+            out.refused.push(format!(
+                "cannot publish port {} of '{}': its network is internal",
+                port.host, port.unit
+            ));
             continue;
         }
         let (key, target) = mapping(port);

@@ -36,7 +36,8 @@ fn bridge(index: u32, ifname: &str) -> Link {
 fn settled() -> Seen {
     let right = |path: &String| {
         let node = NODE_SYSCTLS.iter().find(|(key, _)| key == path).map(|(_, value)| *value);
-        let value = node.or_else(|| bridge_sysctls("br-apps").find(|(key, _)| key == path).map(|(_, value)| value));
+        let value =
+            node.or_else(|| bridge_sysctls("br-apps").find(|(key, _)| key == path).map(|(_, value)| value));
         (path.clone(), value.unwrap().to_owned())
     };
     Seen {
@@ -63,10 +64,10 @@ fn a_new_network_is_made_in_order() {
     let ops: Vec<Op> = plan(&state(), None, &Seen::default()).ops.into_iter().map(|(_, op)| op).collect();
     assert_eq!(ops.first(), Some(&Op::CreateBridge("br-apps".into(), bridge_mac(&name("apps")), 1500)));
     assert!(ops.contains(&Op::Sysctl("net/ipv4/conf/br-apps/route_localnet".into(), "1".into())));
-    assert_eq!(ops[ops.len() - 2..], [
-        Op::AddAddress("br-apps".into(), GATEWAY, None),
-        Op::Up("br-apps".into())
-    ]);
+    assert_eq!(
+        ops[ops.len() - 2..],
+        [Op::AddAddress("br-apps".into(), GATEWAY, None), Op::Up("br-apps".into())]
+    );
 }
 
 #[test]
@@ -138,19 +139,22 @@ fn the_uplink_keeps_what_it_has_until_it_is_told() {
     let uplink = |config| WantedUplink { ifname: "eth0".into(), config };
     check(&seen, Some(&uplink(None)), &[]);
 
-    let same = UplinkConfig { address: Some(old), gateway: Some(gateway), lifetime: Some(60), renewed: false };
+    let same =
+        UplinkConfig { address: Some(old), gateway: Some(gateway), lifetime: Some(60), renewed: false };
     check(&seen, Some(&uplink(Some(same.clone()))), &[]);
 
     let moved = UplinkConfig { address: Some(new), ..same };
-    check(&seen, Some(&uplink(Some(moved))), &[
-        Op::DeleteAddress("eth0".into(), old),
-        Op::AddAddress("eth0".into(), new, Some(60)),
-    ]);
+    check(
+        &seen,
+        Some(&uplink(Some(moved))),
+        &[Op::DeleteAddress("eth0".into(), old), Op::AddAddress("eth0".into(), new, Some(60))],
+    );
 
-    check(&seen, Some(&uplink(Some(UplinkConfig::default()))), &[
-        Op::DeleteAddress("eth0".into(), old),
-        Op::DeleteRoute(2, gateway),
-    ]);
+    check(
+        &seen,
+        Some(&uplink(Some(UplinkConfig::default()))),
+        &[Op::DeleteAddress("eth0".into(), old), Op::DeleteRoute(2, gateway)],
+    );
 }
 
 #[test]
@@ -160,8 +164,9 @@ fn a_gateway_outside_the_subnet_is_onlink() {
     let net = Ipv4Net { address: Ipv4Addr::new(192, 0, 2, 7), prefix: 32 };
     let gateway = Ipv4Addr::new(198, 51, 100, 1);
     let config = UplinkConfig { address: Some(net), gateway: Some(gateway), lifetime: None, renewed: false };
-    check(&seen, Some(&WantedUplink { ifname: "eth0".into(), config: Some(config) }), &[
-        Op::AddAddress("eth0".into(), net, None),
-        Op::SetRoute("eth0".into(), gateway, true),
-    ]);
+    check(
+        &seen,
+        Some(&WantedUplink { ifname: "eth0".into(), config: Some(config) }),
+        &[Op::AddAddress("eth0".into(), net, None), Op::SetRoute("eth0".into(), gateway, true)],
+    );
 }
