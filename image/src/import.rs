@@ -14,7 +14,7 @@
 //!
 //! An archive that is both (as newer `docker save` writes) is read as OCI.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use berth_units::Reference;
@@ -25,9 +25,9 @@ use crate::archive::{ArchiveError, Source};
 use crate::compression::{UnpackError, unpack};
 use crate::digest::{Digest, DigestError, Hashing};
 use crate::extent::{Extent, spool};
-use crate::layer::{LayerError, read_layer};
+use crate::layer::{Layer, LayerError};
 use crate::manifest::{self, Config, Descriptor, Index, Kind, Manifest, Platform, Saved};
-use crate::store::{Image, Layer, Store};
+use crate::store::{Image, Store};
 
 /// Longest manifest, index or configuration, bytes.
 const MAX_DOCUMENT: u64 = 4 << 20;
@@ -194,7 +194,7 @@ pub fn import(store: &mut Store, path: &Path, options: &Options<'_>) -> Result<(
         path,
         options,
         staged: Store::default(),
-        checked: BTreeMap::new(),
+        checked: BTreeSet::new(),
         left: options.limit,
     };
     import.run(store).map_err(fault)?;
@@ -209,8 +209,8 @@ struct Import<'a> {
     path: &'a Path,
     options: &'a Options<'a>,
     staged: Store,
-    /// Sizes of the layers that have been unpacked and checked, by blob and diff_id.
-    checked: BTreeMap<(String, Digest), u64>,
+    /// Layers that have been unpacked and checked, by blob and diff_id.
+    checked: BTreeSet<(String, Digest)>,
     /// Bytes that may still be unpacked.
     left: u64,
 }
@@ -443,11 +443,18 @@ impl Import<'_> {
         digest: Digest,
         (config, planned): (ImageConfig, Vec<Planned>),
     ) -> Result<(), ImportFault> {
-        let mut layers = Vec::new();
+        let mut layers: Vec<Digest> = Vec::new();
         let mut size = 0;
         for planned in planned {
-            size += self.take_layer(store, &planned).map_err(at("layer", &planned.shown))?;
-            layers.push(planned.diff_id);
+            let mut layer = self.take_layer(store, &planned).map_err(at("layer", &planned.shown))?;
+            let find = |id| self.staged.layers.get(id).or_else(|| store.layers.get(id));
+            layer.inherit(layers.iter().rev().filter_map(find));
+            let id = layer.id();
+            size += layer.size;
+            layers.push(id);
+            if !store.layers.contains_key(&id) {
+                self.staged.layers.entry(id).or_insert(layer);
+            }
         }
         let image = Image { digest, layers, config, size };
         for name in names {
@@ -461,11 +468,13 @@ impl Import<'_> {
         Ok(())
     }
 
-    /// Unpacks a layer and checks it, also when another blob has brought the same one; returns its size.
-    fn take_layer(&mut self, store: &Store, planned: &Planned) -> Result<u64, BlobFault> {
+    /// Unpacks a layer and checks it, also when another blob has brought the same one.
+    fn take_layer(&mut self, store: &Store, planned: &Planned) -> Result<Layer, BlobFault> {
         let key = (planned.shown.clone(), planned.diff_id);
-        if let Some(size) = self.checked.get(&key) {
-            return Ok(*size);
+        let mut layers = self.staged.layers.values().chain(store.layers.values());
+        let known = layers.find(|layer| layer.diff_id == planned.diff_id);
+        if let Some(layer) = known.filter(|_| self.checked.contains(&key)) {
+            return Ok(layer.clone());
         }
         let spool =
             spool(self.options.spool).map_err(|error| BlobFault::Unpack(UnpackError::Write(error)))?;
@@ -473,14 +482,12 @@ impl Import<'_> {
         if actual != planned.diff_id {
             return Err(BlobFault::DiffId { declared: planned.diff_id, actual });
         }
-        let size = tar.len();
-        self.left -= size;
-        self.checked.insert(key, size);
-        if !self.staged.layers.contains_key(&actual) && !store.layers.contains_key(&actual) {
-            let tree = read_layer(tar)?;
-            self.staged.layers.insert(actual, Layer { tree, size });
+        self.left -= tar.len();
+        self.checked.insert(key);
+        match known {
+            Some(layer) => Ok(layer.clone()),
+            None => Ok(Layer::read(tar, actual)?),
         }
-        Ok(size)
     }
 }
 

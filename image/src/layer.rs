@@ -7,8 +7,14 @@
 //! one is refused. A hard link must name an entry of the same layer that came before it. Of entries with the
 //! same name the last one counts. Of extended attributes `security.capability` and `user.*` are kept.
 //!
-//! A directory that only its entries mention gets mode 0755 and root as owner.
+//! A directory that only its entries mention is *implied*: some tools write what has changed and not what is above
+//! it. As the upper directory is the one whose metadata counts, an implied one has to repeat that of the layers below
+//! ([`Layer::inherit`]); without one there it has mode 0755 and root as owner. A layer on other layers may so become
+//! another tree, and is then stored under another name ([`Layer::id`]).
 
+use std::collections::BTreeMap;
+
+use crate::digest::Digest;
 use crate::extent::Extent;
 use crate::tarfile::{Entries, Entry, Kind, TarError, shown};
 use crate::tree::{Body, Content, Meta, Node, NodeId, Tree, TreeError};
@@ -91,42 +97,100 @@ impl From<TreeError> for EntryFault {
     }
 }
 
-/// Reads a whole layer, unpacked.
-pub fn read_layer(tar: Extent) -> Result<Tree, LayerError> {
-    let mut tree = Tree::default();
-    for (count, entry) in Entries::new(tar).enumerate() {
-        if count >= MAX_ENTRIES || tree.len() > MAX_ENTRIES {
-            return Err(LayerError::TooMany);
-        }
-        let entry = entry?;
-        let path = entry.shown();
-        add(&mut tree, entry).map_err(|fault| LayerError::Entry { path, fault })?;
-    }
-    Ok(tree)
+/// One layer, as overlayfs takes it.
+#[derive(Clone, Debug)]
+pub struct Layer {
+    /// Digest of its tar stream.
+    pub diff_id: Digest,
+    /// Bytes of its tar stream.
+    pub size: u64,
+    /// Its files.
+    pub tree: Tree,
+    /// Implied directories by path.
+    implied: BTreeMap<Vec<u8>, NodeId>,
 }
 
-fn add(tree: &mut Tree, entry: Entry) -> Result<(), EntryFault> {
-    let path = entry.path.clone();
-    let mut components = components(&path)?;
-    let Some(name) = components.pop() else { return set_root(tree, entry) };
-    if components.iter().any(|component| component.starts_with(WHITEOUT)) {
-        return Err(EntryFault::Whiteout);
+impl Layer {
+    /// Reads a whole layer, unpacked; `diff_id` is its digest, which the caller has checked.
+    pub fn read(tar: Extent, diff_id: Digest) -> Result<Self, LayerError> {
+        let implied = BTreeMap::from([(Vec::new(), Tree::ROOT)]);
+        let mut layer = Self { diff_id, size: tar.len(), tree: Tree::default(), implied };
+        for (count, entry) in Entries::new(tar).enumerate() {
+            if count >= MAX_ENTRIES || layer.tree.len() > MAX_ENTRIES {
+                return Err(LayerError::TooMany);
+            }
+            let entry = entry?;
+            let path = entry.shown();
+            layer.add(entry).map_err(|fault| LayerError::Entry { path, fault })?;
+        }
+        Ok(layer)
     }
-    let parent = ensure_directories(tree, &components)?;
-    if name == OPAQUE {
-        mark_opaque(tree, parent);
-        return Ok(());
+
+    /// Gives implied directories the metadata that they have in the layers below, the nearest one first.
+    pub fn inherit<'a>(&mut self, below: impl Iterator<Item = &'a Self> + Clone) {
+        for (path, id) in &self.implied {
+            let mut meta = below.clone().find_map(|layer| layer.look_up(path)).flatten();
+            let meta = meta.take().unwrap_or_else(|| Meta::root(0o755));
+            set_directory_meta(&mut self.tree, *id, meta);
+        }
     }
-    if name.starts_with(WHITEOUT_META) {
-        return Ok(()); // bookkeeping of aufs, without a meaning elsewhere
+
+    /// What this layer says about a directory: nothing (look further down), that there is none (stop looking), or
+    /// its metadata.
+    fn look_up(&self, path: &[u8]) -> Option<Option<Meta>> {
+        let mut at = Tree::ROOT;
+        for name in path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
+            at = match self.tree.child(at, name) {
+                Some(child) if self.tree.entries(child).is_some() => child,
+                Some(_) => return Some(None),
+                None => return is_opaque(&self.tree, at).then_some(None),
+            };
+        }
+        let mut meta = self.tree.node(at).meta.clone();
+        meta.xattrs.remove(OPAQUE_XATTR);
+        Some(Some(meta))
     }
-    if let Some(hidden) = name.strip_prefix(WHITEOUT) {
-        return add_whiteout(tree, parent, hidden);
+
+    /// Names the tree that it is now: its diff_id, where nothing has been inherited.
+    pub fn id(&self) -> Digest {
+        let metas = self.implied.iter().map(|(path, id)| (path, &self.tree.node(*id).meta));
+        let inherited: Vec<_> = metas.filter(|(_, meta)| **meta != Meta::root(0o755)).collect();
+        if inherited.is_empty() {
+            return self.diff_id;
+        }
+        Digest::of(format!("{} {inherited:?}", self.diff_id).as_bytes())
     }
-    if entry.kind == Kind::HardLink {
-        return add_hard_link(tree, parent, name, &entry.link);
+
+    fn add(&mut self, entry: Entry) -> Result<(), EntryFault> {
+        let tree = &mut self.tree;
+        let path = entry.path.clone();
+        let mut components = components(&path)?;
+        let Some(name) = components.pop() else {
+            set_root(tree, &entry)?;
+            self.implied.remove(&b""[..]);
+            return Ok(());
+        };
+        if components.iter().any(|component| component.starts_with(WHITEOUT)) {
+            return Err(EntryFault::Whiteout);
+        }
+        let parent = ensure_directories(tree, &components, &mut self.implied)?;
+        if name == OPAQUE {
+            mark_opaque(tree, parent);
+            return Ok(());
+        }
+        if name.starts_with(WHITEOUT_META) {
+            return Ok(()); // bookkeeping of aufs, without a meaning elsewhere
+        }
+        if let Some(hidden) = name.strip_prefix(WHITEOUT) {
+            return add_whiteout(tree, parent, hidden);
+        }
+        components.push(name);
+        self.implied.remove(&components.join(&b'/'));
+        if entry.kind == Kind::HardLink {
+            return add_hard_link(tree, parent, name, &entry.link);
+        }
+        add_node(tree, parent, name, entry)
     }
-    add_node(tree, parent, name, entry)
 }
 
 /// Splits and normalises; empty is the root.
@@ -142,11 +206,11 @@ fn components(path: &[u8]) -> Result<Vec<&[u8]>, EntryFault> {
     Ok(components)
 }
 
-fn set_root(tree: &mut Tree, entry: Entry) -> Result<(), EntryFault> {
+fn set_root(tree: &mut Tree, entry: &Entry) -> Result<(), EntryFault> {
     if entry.kind != Kind::Directory {
         return Err(EntryFault::Root);
     }
-    set_directory_meta(tree, Tree::ROOT, meta(&entry)?);
+    set_directory_meta(tree, Tree::ROOT, meta(entry)?);
     Ok(())
 }
 
@@ -163,17 +227,31 @@ fn mark_opaque(tree: &mut Tree, directory: NodeId) {
     tree.node_mut(directory).meta.xattrs.insert(OPAQUE_XATTR.to_vec(), b"y".to_vec());
 }
 
+fn is_opaque(tree: &Tree, directory: NodeId) -> bool {
+    tree.node(directory).meta.xattrs.contains_key(OPAQUE_XATTR)
+}
+
 fn is_whiteout(tree: &Tree, id: NodeId) -> bool {
     matches!(tree.node(id).body, Body::Char(0, 0))
 }
 
-fn ensure_directories(tree: &mut Tree, components: &[&[u8]]) -> Result<NodeId, EntryFault> {
+fn ensure_directories(
+    tree: &mut Tree,
+    components: &[&[u8]],
+    implied: &mut BTreeMap<Vec<u8>, NodeId>,
+) -> Result<NodeId, EntryFault> {
     let mut at = Tree::ROOT;
-    for name in components {
+    for (depth, name) in components.iter().enumerate() {
         at = match tree.child(at, name) {
             Some(id) if tree.entries(id).is_some() => id,
             Some(id) if !is_whiteout(tree, id) => return Err(EntryFault::BelowNonDirectory),
-            found => add_directory(tree, at, name, Meta::root(0o755), found.is_some())?,
+            Some(_) => add_directory(tree, at, name, Meta::root(0o755), true)?,
+            None => {
+                let id = add_directory(tree, at, name, Meta::root(0o755), false)?;
+                let path = components.get(..=depth).unwrap_or_default().join(&b'/');
+                implied.insert(path, id);
+                id
+            }
         };
     }
     Ok(at)
@@ -257,7 +335,7 @@ fn meta(entry: &Entry) -> Result<Meta, EntryFault> {
         name == b"security.capability"
             || (name.starts_with(b"user.") && name.len() > 5 && !name.starts_with(b"user.overlay."))
     };
-    let xattrs: std::collections::BTreeMap<_, _> = entry
+    let xattrs: BTreeMap<_, _> = entry
         .xattrs
         .iter()
         .filter(|(name, _)| kept(name))

@@ -1,8 +1,8 @@
 //! The store: images by name, layers by content, each layer once.
 //!
 //! On disk (the factory store) it is a tree: `/index.json` (berth_units::wire::image::Index) and
-//! `/layers/HEX/`, HEX being the first 32 digits of the layer's diff_id: every one a directory that overlayfs
-//! takes as it is. The index names everything by digest, so its own digest identifies the whole store; it becomes
+//! `/layers/HEX/`, HEX being the first 32 digits of the layer's id: every one a directory that overlayfs takes
+//! as it is. The index names everything by digest, so its own digest identifies the whole store; it becomes
 //! the UUID of the file system.
 
 use std::collections::BTreeMap;
@@ -13,6 +13,7 @@ use berth_units::wire::image::{FACTORY_LABEL, INDEX_FILE, ImageConfig, Index, St
 
 use crate::digest::Digest;
 use crate::erofs::{self, ErofsError, Volume};
+use crate::layer::Layer;
 use crate::tree::{Body, Content, Meta, Node, Tree, TreeError};
 
 /// Version of the layout that is written.
@@ -23,7 +24,7 @@ const FORMAT: u32 = 1;
 pub struct Store {
     /// By name in normal form.
     pub images: BTreeMap<Reference, Image>,
-    /// By diff_id.
+    /// By [`Layer::id`].
     pub layers: BTreeMap<Digest, Layer>,
 }
 
@@ -32,7 +33,7 @@ pub struct Store {
 pub struct Image {
     /// Digest of its manifest (OCI) or configuration (docker-archive).
     pub digest: Digest,
-    /// diff_ids, lowest first.
+    /// Keys of [`Store::layers`], lowest first.
     pub layers: Vec<Digest>,
     /// How to run it.
     pub config: ImageConfig,
@@ -45,15 +46,6 @@ impl Image {
     pub fn is_same(&self, other: &Self) -> bool {
         self.layers == other.layers && self.config == other.config
     }
-}
-
-/// One layer.
-#[derive(Debug)]
-pub struct Layer {
-    /// Its files.
-    pub tree: Tree,
-    /// Bytes, unpacked.
-    pub size: u64,
 }
 
 /// Why a store cannot be written.
@@ -109,8 +101,8 @@ impl Store {
 }
 
 /// Name of a layer's directory.
-fn directory(diff_id: &Digest) -> String {
-    diff_id.hex().chars().take(32).collect()
+fn directory(layer: &Digest) -> String {
+    layer.hex().chars().take(32).collect()
 }
 
 /// A UUID of version 8, made of the digest's first bytes (RFC 9562).

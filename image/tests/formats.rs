@@ -1,5 +1,11 @@
 //! The same image in every format gives the same store; names, platforms and what layers mean.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
 
 mod pack;
 
@@ -44,7 +50,8 @@ fn every_format_gives_the_same() {
     for store in stores.map(Result::unwrap) {
         assert_eq!(names(&store), ["docker.io/shop/web:1"]);
         let image = store.images.values().next().unwrap();
-        assert_eq!(image.layers, diff_ids);
+        let found: Vec<_> = image.layers.iter().map(|layer| store.layers[layer].diff_id).collect();
+        assert_eq!(found, diff_ids);
         assert_eq!(image.config.cmd, ["/bin/app"]);
         assert_eq!(image.config.volumes, ["/data"]);
         assert_eq!(store.layers.keys().len(), 2);
@@ -209,6 +216,45 @@ fn links_devices_and_attributes() {
     // Implied by its entry only.
     let implied = &node(&tree, "bin").meta;
     assert_eq!((implied.mode, implied.uid), (0o755, 0));
+}
+
+#[test]
+fn implied_directories_repeat_what_is_below() {
+    let mode = |mode: u32, uid: u64, item: Item| Item { mode: Some(mode), uid, ..item };
+    let base = tar(&[
+        mode(0o1777, 0, dir("tmp")),
+        mode(0o700, 1000, dir("home/user")),
+        mode(0o700, 1000, dir("gone")),
+        mode(0o700, 1000, dir("opaque/inner")),
+    ]);
+    let between = tar(&[file(".wh.gone", ""), file("opaque/.wh..wh..opq", "")]);
+    let top = tar(&[
+        file("tmp/x", ""),
+        file("home/user/x", ""),
+        file("gone/x", ""),
+        file("opaque/inner/x", ""),
+        file("new/x", ""),
+    ]);
+    let scratch = Scratch::new("implied");
+    let all = Layout::new(&[base, between, top.clone()]);
+    let mut store = import_bytes(&scratch, "all.tar", &all.archive()).unwrap();
+    let image = store.images.values().next().unwrap();
+    let tree = &store.layers[&image.layers[2]].tree;
+    let meta = |path: &str| (node(tree, path).meta.mode, node(tree, path).meta.uid);
+    assert_eq!(meta("tmp"), (0o1777, 0));
+    assert_eq!(meta("home/user"), (0o700, 1000));
+    for path in ["gone", "opaque/inner", "new"] {
+        assert_eq!(meta(path), (0o755, 0), "{path}");
+    }
+    // The same layer on nothing is another tree, and both are kept.
+    std::fs::write(scratch.0.join("web.tar"), docker_archive(&[top], &["web:1"])).unwrap();
+    let options = berth_image::import::Options { architecture: "amd64", spool: &scratch.0, limit: 1 << 20 };
+    berth_image::import::import(&mut store, &scratch.0.join("web.tar"), &options).unwrap();
+    assert_eq!(store.layers.len(), 4);
+    assert_eq!(
+        store.layers.values().map(|layer| layer.diff_id).collect::<std::collections::BTreeSet<_>>().len(),
+        3
+    );
 }
 
 #[test]

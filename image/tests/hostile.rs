@@ -1,6 +1,12 @@
 //! Archives that are damaged or meant to do harm: each is refused with the blob and the fault named, and nothing is
 //! written but nameless temporary files.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
 
 mod pack;
 

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use berth_units::Reference;
 use berth_units::spec::Declared;
 
-pub use modules::ModulesError;
+pub use modules::{ModulesError, NEEDED_MODULES};
 use output::Output;
 
 use crate::import::{ImportError, Options, UNPACKED_LIMIT, architecture, import};

@@ -18,29 +18,14 @@ use berth_units::nearest::nearest;
 use super::modinfo::{ModInfo, normal};
 
 /// What berth itself needs: a kernel without one of these cannot run it.
-const NEEDED: &[&str] = &[
-    "virtio_pci",
-    "virtio_blk",
-    "virtio_net",
-    "virtio_console", // devices of the machine
-    "ext4",
-    "erofs",
-    "overlay", // data, factory store, container roots
-    "af_packet",
-    "bridge",
-    "veth",
-    "sch_tbf", // DHCP, networks, bandwidth
-    "nf_tables",
-    "nf_conntrack",
-    "nft_chain_nat",
-    "nft_nat",
-    "nft_masq",
-    "nft_redir",
-    "nft_ct",
-    "nft_fib_inet",
-    "nft_fib_ipv4",
-    "nft_limit",
-    "nft_reject_inet",
+#[rustfmt::skip]
+pub const NEEDED_MODULES: &[&str] = &[
+    "virtio_pci", "virtio_blk", "virtio_net", "virtio_console", // devices of the machine
+    "ext4", "quota_v2", // data, formatted with quota
+    "erofs", "overlay", // factory store, container roots
+    "af_packet", "bridge", "veth", "sch_tbf", // DHCP, networks, bandwidth
+    "nf_tables", "nf_conntrack", "nft_chain_nat", "nft_nat", "nft_masq", "nft_redir", // NAT and published ports
+    "nft_ct", "nft_fib_inet", "nft_fib_ipv4", "nft_limit", "nft_reject_inet",
 ];
 
 /// Loaded at every boot where the kernel has them. crc32c_intel comes first: who needs a checksum chooses its
@@ -89,6 +74,8 @@ pub struct Modules {
     pub files: BTreeMap<String, Vec<u8>>,
     /// berth.load.
     pub load: Vec<String>,
+    /// berth.net.
+    pub network: Vec<String>,
     /// berth.alias: pattern and file.
     pub aliases: Vec<(String, String)>,
     /// berth.dep.
@@ -97,11 +84,12 @@ pub struct Modules {
 
 impl Modules {
     /// Texts of the three lists, by file name.
-    pub fn lists(&self) -> [(&'static str, String); 3] {
+    pub fn lists(&self) -> [(&'static str, String); 4] {
         let line = |(pattern, file): &(String, String)| format!("{pattern} {file}\n");
         let dependency = |(file, before): (&String, &Vec<String>)| format!("{file}: {}\n", before.join(" "));
         [
             ("berth.load", self.load.iter().map(|file| format!("{file}\n")).collect()),
+            ("berth.net", self.network.iter().map(|file| format!("{file}\n")).collect()),
             ("berth.alias", self.aliases.iter().map(line).collect()),
             ("berth.dep", self.dependencies.iter().map(dependency).collect()),
         ]
@@ -116,23 +104,28 @@ pub fn read_modules(folder: &Path, extra: &[String]) -> Result<Modules, ModulesE
     for name in FIRST_WELCOME {
         reader.require(name, &mut load, Missing::Skip)?;
     }
-    for name in NEEDED.iter().copied().chain(extra.iter().map(String::as_str)) {
+    for name in NEEDED_MODULES.iter().copied().chain(extra.iter().map(String::as_str)) {
         reader.require(name, &mut load, Missing::Fail)?;
     }
     for name in WELCOME {
         reader.require(name, &mut load, Missing::Skip)?;
     }
+    let mut always = load.clone();
+    for name in NETWORK {
+        reader.require(name, &mut always, Missing::Fail)?;
+    }
     let mut modules = Modules::default();
     for name in ON_DEMAND {
-        let mut chain = load.clone();
+        let mut chain = always.clone();
         reader.require(name, &mut chain, Missing::Skip)?;
-        let mut chain = chain.split_off(load.len());
+        let mut chain = chain.split_off(always.len());
         let Some(own) = chain.pop() else { continue };
         modules.aliases.extend(reader.aliases(&own).map(|pattern| (pattern, file_name(&own))));
         if !chain.is_empty() {
             modules.dependencies.insert(file_name(&own), chain.iter().map(|name| file_name(name)).collect());
         }
     }
+    modules.network = always.split_off(load.len()).iter().map(|name| file_name(name)).collect();
     modules.load = load.iter().map(|name| file_name(name)).collect();
     modules.files = reader.read.into_iter().map(|(name, (bytes, _))| (file_name(&name), bytes)).collect();
     Ok(modules)
@@ -274,7 +267,8 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("berth-modules-{name}-{}", std::process::id()));
         fs::create_dir_all(folder.join("kernel/net")).unwrap();
         let own = |name: &&&str| !modules.iter().any(|(module, _)| normal(module) == **name);
-        let builtin: String = NEEDED.iter().filter(own).map(|name| format!("kernel/{name}.ko\n")).collect();
+        let builtin: String =
+            NEEDED_MODULES.iter().filter(own).map(|name| format!("kernel/{name}.ko\n")).collect();
         fs::write(folder.join("modules.builtin"), builtin).unwrap();
         for (module, texts) in modules {
             fs::write(folder.join(format!("kernel/net/{module}.ko")), elf(texts)).unwrap();
@@ -304,7 +298,8 @@ mod tests {
             &[],
         )
         .unwrap();
-        assert_eq!(modules.load, ["llc.ko", "stp.ko", "bridge.ko", "virtio_rng.ko"]);
+        assert_eq!(modules.load, ["virtio_rng.ko"]);
+        assert_eq!(modules.network, ["llc.ko", "stp.ko", "bridge.ko"]);
         assert_eq!(modules.files.len(), 4);
     }
 
@@ -320,9 +315,9 @@ mod tests {
             &[],
         )
         .unwrap();
-        assert_eq!(modules.load, ["bridge.ko"]);
+        assert_eq!((modules.load.len(), modules.network.as_slice()), (0, &["bridge.ko".to_owned()][..]));
         let lists = modules.lists().map(|(_, text)| text);
-        assert_eq!(lists, ["bridge.ko\n", "scsi:t-0x00* sd_mod.ko\n", "sd_mod.ko: scsi_mod.ko\n"]);
+        assert_eq!(lists, ["", "bridge.ko\n", "scsi:t-0x00* sd_mod.ko\n", "sd_mod.ko: scsi_mod.ko\n"]);
     }
 
     #[test]

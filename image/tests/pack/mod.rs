@@ -39,10 +39,13 @@ pub struct Item {
     /// Instead of the data's length.
     pub size: Option<u64>,
     pub pax: Vec<(&'static str, Vec<u8>)>,
+    /// Instead of 0644 and 0755.
+    pub mode: Option<u32>,
+    pub uid: u64,
 }
 
 pub fn item(kind: u8, path: &'static str) -> Item {
-    Item { path, kind, link: "", data: Vec::new(), size: None, pax: Vec::new() }
+    Item { path, kind, link: "", data: Vec::new(), size: None, pax: Vec::new(), mode: None, uid: 0 }
 }
 
 pub fn file(path: &'static str, data: &str) -> Item {
@@ -83,8 +86,8 @@ fn entry(out: &mut Vec<u8>, item: &Item) {
     old.name[..item.path.len()].copy_from_slice(item.path.as_bytes());
     old.linkname[..item.link.len()].copy_from_slice(item.link.as_bytes());
     old.linkflag = [item.kind];
-    header.set_mode(if item.kind == b'5' { 0o755 } else { 0o644 });
-    header.set_uid(0);
+    header.set_mode(item.mode.unwrap_or(if item.kind == b'5' { 0o755 } else { 0o644 }));
+    header.set_uid(item.uid);
     header.set_gid(0);
     header.set_mtime(1_700_000_000);
     header.set_size(item.size.unwrap_or(item.data.len() as u64));

@@ -1,0 +1,176 @@
+//! The builder as a whole: with a kernel made up for the test, and with the real one where `make setup` has put it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
+
+mod pack;
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use berth_image::build::NEEDED_MODULES;
+use berth_image::{Build, BuildError, Built, build};
+use berth_units::spec::{Declared, Unit};
+use berth_units::{Name, Reference};
+use pack::{Layout, Scratch, chain, docker_archive, file, tar};
+
+const PROGRAMS: [&str; 6] =
+    ["berth-init", "berth-supervise", "berth-log", "berth-netd", "berth-session", "berth"];
+/// Programs and a kernel without modules, below `root`.
+fn prepare(root: &Path) {
+    fs::create_dir_all(root.join("node")).unwrap();
+    fs::create_dir_all(root.join("kernel/modules/kernel")).unwrap();
+    fs::create_dir_all(root.join("appliance/images")).unwrap();
+    for program in PROGRAMS {
+        fs::write(root.join("node").join(program), program).unwrap();
+    }
+    fs::write(root.join("kernel/vmlinuz"), "a kernel").unwrap();
+    let builtin: String = NEEDED_MODULES.iter().map(|name| format!("kernel/{name}.ko\n")).collect();
+    fs::write(root.join("kernel/modules/modules.builtin"), builtin).unwrap();
+}
+
+fn declared(references: &[&str]) -> Declared {
+    let mut declared = Declared::default();
+    for (number, reference) in references.iter().enumerate() {
+        let name = Name::parse(&format!("unit-{number}")).unwrap();
+        declared.units.insert(name.clone(), Unit::new(name, Reference::parse(reference).unwrap()));
+    }
+    declared
+}
+
+fn run(root: &Path, kernel: PathBuf, references: &[&str]) -> Result<Built, BuildError> {
+    let units = [("web".to_owned(), "schema = 1\n".to_owned())];
+    build(&Build {
+        appliance: &root.join("appliance"),
+        node_toml: "schema = 1\n",
+        units: &units,
+        declared: &declared(references),
+        out: &root.join("out"),
+        node_binaries: &root.join("node"),
+        kernel: &kernel,
+    })
+}
+
+fn layers() -> Vec<Vec<u8>> {
+    vec![tar(&[file("bin/app", "app")]), tar(&[file("etc/new", "upper")])]
+}
+
+fn unpack(initrd: &Path) -> String {
+    let packed = fs::File::open(initrd).unwrap();
+    let mut bytes = Vec::new();
+    zstd::stream::read::Decoder::new(packed).unwrap().read_to_end(&mut bytes).unwrap();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn the_same_input_gives_the_same_bytes() {
+    let scratch = Scratch::new("build-same");
+    prepare(&scratch.0);
+    let images = scratch.0.join("appliance/images");
+    fs::write(images.join("web.tar"), Layout::new(&layers()).archive()).unwrap();
+    fs::write(images.join("other.tar"), docker_archive(&layers()[..1], &["other:1", "unused:1"])).unwrap();
+    fs::write(images.join("README"), "text").unwrap();
+    let outputs = ["kernel", "initrd", "factory.erofs"];
+    let built = |_| {
+        let built = run(&scratch.0, scratch.0.join("kernel"), &["shop/web:1", "other:1"]).unwrap();
+        (built, outputs.map(|name| fs::read(scratch.0.join("out").join(name)).unwrap()))
+    };
+    let [(first, first_bytes), (second, second_bytes)] = [0, 1].map(built);
+    assert_eq!(first, second);
+    assert!(first_bytes == second_bytes);
+    assert_eq!(names(&scratch.0.join("out")), ["factory.erofs", "initrd", "kernel"]);
+    assert_eq!(first.images.len(), 2);
+    assert_eq!(first.warnings.len(), 1, "{:?}", first.warnings);
+    assert!(first.warnings[0].contains("README"), "{:?}", first.warnings);
+    let initrd = unpack(&first.initrd.path);
+    for name in [
+        "init\0",
+        "bin/berth-netd\0",
+        "dev/console\0",
+        "etc/berth/units/web.toml\0",
+        "lib/modules/berth.load\0",
+    ] {
+        assert!(initrd.contains(name), "{name:?}");
+    }
+}
+
+#[test]
+fn missing_images_are_named_and_the_old_build_stays() {
+    let scratch = Scratch::new("build-missing");
+    prepare(&scratch.0);
+    let archive = scratch.0.join("appliance/images/web.tar");
+    fs::write(&archive, Layout::new(&layers()).archive()).unwrap();
+    run(&scratch.0, scratch.0.join("kernel"), &["shop/web:1"]).unwrap();
+    let old = fs::read(scratch.0.join("out/factory.erofs")).unwrap();
+    let error = run(&scratch.0, scratch.0.join("kernel"), &["shop/wbe:1"]).unwrap_err();
+    let text = chain(&error);
+    assert!(text.starts_with("unit 'unit-0' needs image 'shop/wbe:1', which is not in '"), "{text}");
+    assert!(text.ends_with("appliance/images': it holds 'shop/web:1'"), "{text}");
+    fs::write(&archive, "no archive").unwrap();
+    let error = run(&scratch.0, scratch.0.join("kernel"), &["shop/web:1"]).unwrap_err();
+    assert!(chain(&error).contains("images/web.tar'"), "{}", chain(&error));
+    fs::remove_file(&archive).unwrap();
+    fs::remove_file(scratch.0.join("node/berth-log")).unwrap();
+    let error = run(&scratch.0, scratch.0.join("kernel"), &[]).unwrap_err();
+    assert!(chain(&error).contains("node/berth-log'"), "{}", chain(&error));
+    assert_eq!(names(&scratch.0.join("out")), ["factory.erofs", "initrd", "kernel"]);
+    assert!(fs::read(scratch.0.join("out/factory.erofs")).unwrap() == old);
+}
+
+#[test]
+fn a_pinned_reference_needs_that_very_image() {
+    let scratch = Scratch::new("build-pinned");
+    prepare(&scratch.0);
+    let layout = Layout::new(&layers());
+    fs::write(scratch.0.join("appliance/images/web.tar"), layout.archive()).unwrap();
+    let digest = berth_image::digest::Digest::of(&serde_json::to_vec(&layout.manifest).unwrap());
+    for (reference, fits) in [
+        (format!("shop/web@{digest}"), true),
+        (format!("shop/web:1@{digest}"), true),
+        (format!("shop/web:2@{digest}"), false),
+        (format!("shop/we@{digest}"), false),
+        (format!("shop/web@sha256:{}", "0".repeat(64)), false),
+    ] {
+        let result = run(&scratch.0, scratch.0.join("kernel"), &[&reference]);
+        assert_eq!(result.is_ok(), fits, "{reference}");
+        let Ok(built) = result else { continue };
+        assert_eq!(built.images[0].reference, Reference::parse(&reference).unwrap());
+        assert!(built.warnings.is_empty(), "{:?}", built.warnings);
+    }
+}
+
+#[test]
+fn the_real_kernel_fits() {
+    let kernel = Path::new(env!("CARGO_MANIFEST_DIR")).join("../bin/kernel");
+    if !kernel.join("vmlinuz").exists() {
+        eprintln!("skipped: no kernel, 'make setup' fetches it");
+        return;
+    }
+    let scratch = Scratch::new("build-real");
+    prepare(&scratch.0);
+    let built = run(&scratch.0, kernel, &[]).unwrap();
+    println!(
+        "kernel {}, initrd {} ({} unpacked), modules {:?}",
+        built.kernel.size, built.initrd.size, built.root_size, built.modules
+    );
+    let initrd = unpack(&built.initrd.path);
+    for name in ["erofs.ko", "overlay.ko", "veth.ko", "nft_masq.ko"] {
+        assert!(initrd.contains(&format!("lib/modules/{name}\0")), "{name}");
+    }
+    // The programs themselves get what remains of 26 MB.
+    assert!(built.kernel.size + built.initrd.size < 18 << 20);
+}
