@@ -1,11 +1,14 @@
 //! Loading kernel modules: one file at a time, as the builder has put them under [`MODULES_DIR`].
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 use rustix::system::finit_module;
+
+use crate::error;
+use crate::kmsg::Chain;
 
 /// Where the image keeps its modules, and the lists about them.
 pub const MODULES_DIR: &str = "/lib/modules";
@@ -25,6 +28,23 @@ pub enum ModuleError {
     /// The kernel refuses it.
     #[error("cannot load module '{}'", .0.display())]
     Load(PathBuf, #[source] io::Error),
+}
+
+/// Loads all modules of a list, one file name a line, in order. One that fails is logged, and the next is tried.
+///
+/// # Errors
+/// The list cannot be read; one that is not there is empty.
+pub fn load_list(name: &str) -> io::Result<()> {
+    let list = match fs::read_to_string(Path::new(MODULES_DIR).join(name)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    for file in list.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        if let Err(error) = load_module(file) {
+            error!("{}, going on", Chain(&error));
+        }
+    }
+    Ok(())
 }
 
 /// Loads the module of a file name relative to [`MODULES_DIR`]; one that is loaded already is fine.

@@ -16,7 +16,7 @@ use rustix::process::{Resource, Rlimit, chdir, chroot, setrlimit};
 use rustix::time::{ClockId, Timespec, clock_settime};
 
 use super::{cgroup, loopback};
-use crate::modules::{MODULES_DIR, load_module};
+use crate::modules::load_list;
 use crate::{error, info, kmsg, warning};
 
 /// What a phase could not do: it says so, and boot goes on.
@@ -258,15 +258,5 @@ fn set_hostname() -> Result<(), BootError> {
 /// Loads what the builder has listed, dependencies before dependents. What this machine's own devices need beyond
 /// it is the supervisor's to find.
 fn load_modules() -> Result<(), BootError> {
-    let path = format!("{MODULES_DIR}/berth.load");
-    let list = match fs::read_to_string(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        other => other.map_err(BootError::of(format!("read '{path}'")))?,
-    };
-    for file in list.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        if let Err(error) = load_module(file) {
-            error!("boot: {}, going on", kmsg::Chain(&error));
-        }
-    }
-    Ok(())
+    load_list("berth.load").map_err(BootError::of("read the list of modules"))
 }

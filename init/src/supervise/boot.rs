@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use berth_runtime::Cgroup;
+use berth_runtime::{Cgroup, Daemon};
 use berth_runtime::cgroup::{CgroupError, Limits};
 use berth_units::Name;
-use berth_units::addresses::assign;
+use berth_units::addresses::{Leases, assign};
 use berth_units::life::Life;
 use berth_units::observed::{Attach, Observed, Record, Seen};
 use berth_units::spec::Declared;
@@ -22,7 +22,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use super::clients::Clients;
 use super::container::{CGROUPS_DIR, cgroup_dir};
 use super::daemons::{Daemons, Kind};
-use super::disks::{self, DATA_DIR, FACTORY_DIR};
+use super::disks::{self, DATA_DIR, Disk, FACTORY_DIR};
 use super::inbox::{CgroupEvents, UnitFiles};
 use super::link::{Link, fd_name};
 use super::poll::{Interest, Poll, Source};
@@ -43,37 +43,17 @@ const INDEX_MAX: u64 = 16 << 20;
 impl Supervisor {
     /// Everything up to the first plan.
     pub(super) fn boot(link: Link, restarts: u32) -> Result<Self, Error> {
-        if restarts == 0 {
-            coldplug::coldplug();
-        } else {
+        if restarts > 0 {
             notice!("supervisor start {}: going on where the one before ended", restarts + 1);
         }
-        let lasting = mount_disks();
-        let (node_memory, _) = status::memory();
-        let mut supervisor = Self {
-            link,
-            poll: Poll::new().map_err(Error::Poll)?,
-            set: Set::default(),
-            images: read_index(),
-            leases: records::read(Path::new(LEASES_DIR), LEASES).unwrap_or_default(),
-            observed: Observed::default(),
-            held: BTreeMap::new(),
-            daemons: Daemons::load(),
-            netd: None,
-            generation: u64::from(restarts) << 32,
-            uplink: UplinkState::default(),
-            log: None,
-            clients: Clients::default(),
-            cgroup_events: CgroupEvents::new().map_err(Error::Poll)?,
-            unit_files: UnitFiles::new().map_err(Error::Poll)?,
-            node_memory,
-            lasting,
-            restarts,
-            started: clock::now(),
-            drained_said: false,
-        };
-        supervisor.watch_all().map_err(Error::Poll)?;
+        let mut supervisor = Self::empty(link, restarts).map_err(Error::Poll)?;
         supervisor.adopt_daemons();
+        // It loads its modules on another processor while this one mounts disks and reads units.
+        supervisor.start_if_due(Kind::Netd);
+        supervisor.find_disks();
+        supervisor.images = read_index();
+        supervisor.leases = records::read(Path::new(LEASES_DIR), LEASES).unwrap_or_default();
+        supervisor.watch_all().map_err(Error::Poll)?;
         supervisor.adopt_units();
         supervisor.take_set(read_set(None));
         if let Some(fault) = &supervisor.set.fault {
@@ -83,9 +63,67 @@ impl Supervisor {
         Ok(supervisor)
     }
 
+    fn empty(link: Link, restarts: u32) -> std::io::Result<Self> {
+        Ok(Self {
+            link,
+            poll: Poll::new()?,
+            set: Set::default(),
+            images: Index::default(),
+            leases: Leases::default(),
+            observed: Observed::default(),
+            held: BTreeMap::new(),
+            daemons: Daemons::load(),
+            netd: None,
+            generation: u64::from(restarts) << 32,
+            uplink: UplinkState::default(),
+            log: None,
+            clients: Clients::default(),
+            cgroup_events: CgroupEvents::new()?,
+            unit_files: UnitFiles::new()?,
+            node_memory: status::memory().0,
+            lasting: false,
+            restarts,
+            started: clock::now(),
+            drained_said: false,
+        })
+    }
+
+    /// Mounts the factory store and the data partition. Devices whose drivers are not loaded yet are looked for
+    /// only where one of the two is missing; otherwise that can wait.
+    fn find_disks(&mut self) {
+        let is_there = |disk| matches!(disks::find(disk), Ok(Some(_)));
+        if self.restarts == 0 {
+            if is_there(Disk::Factory) && is_there(Disk::Data) {
+                self.start_coldplug();
+            } else {
+                coldplug::coldplug();
+            }
+        }
+        self.lasting = mount_disks();
+    }
+
+    /// Nobody waits for its end: PID 1 tells it, and it is no unit's.
+    fn start_coldplug(&self) {
+        let argv = ["berth-modules", "--coldplug"].map(String::from);
+        let stderr = std::io::stderr();
+        let daemon = Daemon {
+            path: Path::new("/bin/berth-modules"),
+            argv: &argv,
+            env: &[],
+            fds: &[(stderr.as_fd(), 2)],
+            cgroup: None,
+            clone_parent: true,
+            oom_score_adj: 0,
+        };
+        if let Err(error) = daemon.spawn() {
+            error!("cannot look for devices: {}; ignoring", Chain(&error));
+        }
+    }
+
     fn watch_all(&mut self) -> std::io::Result<()> {
         self.poll.add(&self.link, Source::Init, Interest::Read)?;
         self.poll.add(&self.cgroup_events, Source::Cgroups, Interest::Read)?;
+        self.unit_files.watch()?;
         self.poll.add(&self.unit_files, Source::UnitFiles, Interest::Read)?;
         if self.link.kept(LISTENER).is_none() {
             let listener = listen()?;

@@ -46,7 +46,7 @@ impl Kind {
     /// Program and arguments.
     pub fn command(self) -> &'static [&'static str] {
         match self {
-            Self::Netd => &["/bin/berth-netd"],
+            Self::Netd => &["/bin/berth-modules", "berth.net", "/bin/berth-netd"],
             Self::Log => &["/bin/berth-log"],
             Self::Relay => &["/bin/berth", "relay"],
         }
@@ -92,10 +92,9 @@ impl Daemons {
         self.0.get(&kind).is_some_and(|record| record.pid.is_some())
     }
 
-    /// Those that should be started now.
-    pub fn due(&self, now: Moment) -> Vec<Kind> {
-        let due = self.0.iter().filter(|(_, record)| record.pid.is_none() && record.next_try <= now);
-        due.map(|(kind, _)| *kind).collect()
+    /// Whether it should be started now.
+    pub fn is_due(&self, kind: Kind, now: Moment) -> bool {
+        self.0.get(&kind).is_some_and(|record| record.pid.is_none() && record.next_try <= now)
     }
 
     /// When the next one is due.

@@ -41,11 +41,15 @@ impl CgroupEvents {
 }
 
 impl UnitFiles {
-    /// Watches `/data` for a `units` folder that is moved in: a set changes by rename, whole, never file by file.
+    /// Watches nothing yet.
     pub fn new() -> std::io::Result<Self> {
-        let inotify = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
-        inotify::add_watch(&inotify, super::disks::DATA_DIR, inotify::WatchFlags::MOVED_TO)?;
-        Ok(Self(inotify))
+        Ok(Self(inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?))
+    }
+
+    /// Watches `/data` for a `units` folder that is moved in: a set changes by rename, whole, never file by file.
+    pub fn watch(&self) -> std::io::Result<()> {
+        inotify::add_watch(&self.0, super::disks::DATA_DIR, inotify::WatchFlags::MOVED_TO)?;
+        Ok(())
     }
 }
 
@@ -97,16 +101,24 @@ impl Supervisor {
 
     /// Starts those of our own processes that are due.
     pub(super) fn start_due_daemons(&mut self) {
-        for kind in self.daemons.due(clock::now()) {
-            let pid = match self.start_daemon(kind) {
-                Ok(pid) => Some(pid),
-                Err(why) => {
-                    error!("cannot start {}: {why}", kind.name());
-                    None
-                }
-            };
-            self.daemons.started(kind, pid, clock::now());
+        for kind in Kind::ALL {
+            self.start_if_due(kind);
         }
+    }
+
+    /// The same for one of them.
+    pub(super) fn start_if_due(&mut self, kind: Kind) {
+        if !self.daemons.is_due(kind, clock::now()) {
+            return;
+        }
+        let pid = match self.start_daemon(kind) {
+            Ok(pid) => Some(pid),
+            Err(why) => {
+                error!("cannot start {}: {why}", kind.name());
+                None
+            }
+        };
+        self.daemons.started(kind, pid, clock::now());
     }
 
     fn start_daemon(&mut self, kind: Kind) -> Result<i32, String> {
@@ -191,6 +203,10 @@ impl Supervisor {
 
     /// Sends netd the whole wanted state; what it was asked before is asked again.
     pub(super) fn declare_network(&mut self) {
+        // Before a set is in force there is nothing to say: an empty state would take all networks down.
+        if self.set.origin.is_empty() {
+            return;
+        }
         self.generation += 1;
         let state = Box::new(network::wanted(&self.set.declared, &self.leases));
         self.ask_netd(&Request::Declare { generation: self.generation, state }, &[]);
