@@ -11,7 +11,7 @@ use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendFlags,
-    SocketType, recvmsg, sendmsg, sockopt,
+    SocketType, recv, recvmsg, sendmsg, sockopt,
 };
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 
@@ -80,8 +80,11 @@ impl Supervisor {
 
     /// Takes one packet.
     pub fn receive(&self) -> Result<Received, Error> {
-        // Fresh pages from the kernel, given back right after: packets are rarely long and come rarely.
-        let mut buffer = vec![0; PACKET_MAX];
+        // Asked for its length first: room for the longest packet would stay with us for ever.
+        let waiting =
+            recv(&self.fd, &mut [0_u8; 0], RecvFlags::PEEK | RecvFlags::TRUNC | RecvFlags::DONTWAIT);
+        let length = waiting.map_or(0, |(_, length)| length);
+        let mut buffer = vec![0; length.clamp(1, PACKET_MAX)];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS_MAX))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;

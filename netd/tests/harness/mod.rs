@@ -371,7 +371,7 @@ pub struct Monitor {
 impl Monitor {
     pub fn start() -> Self {
         let (mut processes, mut lines) = (Vec::new(), Vec::new());
-        for words in [&["ip", "monitor", "link", "address", "route"][..], &["nft", "monitor"]] {
+        for words in [&["ip", "-4", "monitor", "link", "address", "route"][..], &["nft", "monitor"]] {
             let mut child = Command::new(words[0]).args(&words[1..]).stdout(Stdio::piped()).spawn().unwrap();
             let output = BufReader::new(child.stdout.take().unwrap());
             let (sender, receiver) = channel();
