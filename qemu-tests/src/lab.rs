@@ -139,7 +139,7 @@ fn write_probes(appliance: &Appliance, echo_port: u16) -> Outcome {
         &["sleep"],
         "[security]\nprofile = \"privileged\"\n\
          [mounts.cgroup]\nbind = \"/sys/fs/cgroup\"\ntarget = \"/cgroup\"\nread_only = false\n\
-         [mounts.proc]\nbind = \"/proc\"\ntarget = \"/node-proc\"\n",
+         [mounts.proc]\nbind = \"/proc\"\ntarget = \"/node-proc\"\nread_only = false\n",
     )?;
     let manual =
         |name: &str, words: &[&str], keys: &str| appliance.unit(name, &probe_unit_with(MANUAL, words, keys));

@@ -20,6 +20,7 @@ const USAGE: &str = "usage: probe COMMAND
   pss PROC PREFIX           KiB and name of processes whose name begins so
   sleep [SECONDS]           wait, reaping orphans
   exit CODE                 end with a code
+  abort                     end with SIGABRT
   echo                      standard input to standard output
   spew COUNT [PER_SECOND]   numbered lines, in turn to standard output and standard error
   spew-on COUNT PER_SECOND  the same, then sleep
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
 fn run(words: &[&str]) -> Result<u8, Box<dyn Error>> {
     match *words {
         ["exit", code] => return Ok(code.parse()?),
+        ["abort"] => std::process::abort(),
         ["report"] => report::print(),
         ["status", field] => report::print_status(field),
         ["pss", proc, prefix] => report::print_pss(proc, prefix),

@@ -48,7 +48,8 @@ scenarios! {
     limits::memory_limit_kills_the_offender: "oom is said, the neighbours go on";
     limits::pids_limit_stops_a_fork_bomb: "the node goes on and can stop it";
     limits::cpu_limit_holds: "half a processor within 15 %";
-    limits::orphans_are_reaped: "10,000 in a container leave nothing, PID 1 does not grow";
+    limits::orphans_in_a_container_are_reaped: "10,000 of them leave nothing";
+    limits::orphans_of_the_node_are_reaped: "10,000 outside of containers; PID 1 does not grow";
     crashes::killed_container_comes_back: "kill -9 of its process: restarted, new pid";
     crashes::crash_loop_backs_off: "exit 3 again and again waits longer each time";
     crashes::our_processes_may_die: "kill -9 of supervisor, netd and log during traffic";
