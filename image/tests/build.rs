@@ -13,14 +13,14 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use berth_image::build::NEEDED_MODULES;
+use berth_image::build::{NEEDED_MODULES, NETWORK_MODULES};
 use berth_image::{Build, BuildError, Built, build};
 use berth_units::spec::{Declared, Unit};
 use berth_units::{Name, Reference};
 use pack::{Layout, Scratch, chain, docker_archive, file, tar};
 
-const PROGRAMS: [&str; 6] =
-    ["berth-init", "berth-supervise", "berth-log", "berth-netd", "berth-session", "berth"];
+const PROGRAMS: [&str; 7] =
+    ["berth-init", "berth-supervise", "berth-log", "berth-netd", "berth-session", "berth-modules", "berth"];
 /// Programs and a kernel without modules, below `root`.
 fn prepare(root: &Path) {
     fs::create_dir_all(root.join("node")).unwrap();
@@ -30,7 +30,8 @@ fn prepare(root: &Path) {
         fs::write(root.join("node").join(program), program).unwrap();
     }
     fs::write(root.join("kernel/vmlinuz"), "a kernel").unwrap();
-    let builtin: String = NEEDED_MODULES.iter().map(|name| format!("kernel/{name}.ko\n")).collect();
+    let needed = NEEDED_MODULES.iter().chain(NETWORK_MODULES);
+    let builtin: String = needed.map(|name| format!("kernel/{name}.ko\n")).collect();
     fs::write(root.join("kernel/modules/modules.builtin"), builtin).unwrap();
 }
 

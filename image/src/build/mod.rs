@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use berth_units::Reference;
 use berth_units::spec::Declared;
 
-pub use modules::{ModulesError, NEEDED_MODULES};
+pub use modules::{ModulesError, NEEDED_MODULES, NETWORK_MODULES};
 use output::Output;
 
 use crate::import::{ImportError, Options, UNPACKED_LIMIT, architecture, import};
@@ -42,7 +42,7 @@ pub struct Build<'a> {
     /// Directory for kernel, initrd and factory.erofs; made when absent. Temporary files are in it, too.
     pub out: &'a Path,
     /// Directory of the static node binaries: berth-init, berth-supervise, berth-log, berth-netd,
-    /// berth-session, berth.
+    /// berth-session, berth-modules, berth.
     pub node_binaries: &'a Path,
     /// Directory with `vmlinuz` and `modules/` (the content of /lib/modules/RELEASE; of its lists only
     /// modules.builtin is read).
@@ -170,7 +170,8 @@ pub fn build(build: &Build<'_>) -> Result<Built, BuildError> {
 fn write_initrd(build: &Build<'_>, output: &mut Output, built: &mut Built) -> Result<Part, BuildError> {
     let write = |error| BuildError::Write(build.out.to_owned(), error);
     let modules = modules::read_modules(&build.kernel.join("modules"), &build.declared.node.kernel_modules)?;
-    built.modules = (modules.load.len(), modules.files.len() - modules.load.len());
+    let at_boot = modules.load.len() + modules.network.len();
+    built.modules = (at_boot, modules.files.len() - at_boot);
     let root = root::root(build, &modules)?;
     built.root_size = root.size();
     let initrd = root.compressed().map_err(write)?;

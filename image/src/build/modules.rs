@@ -1,10 +1,11 @@
-//! Which kernel modules the initrd carries, in which order PID 1 loads them, and for which devices.
+//! Which kernel modules the initrd carries, in which order they are loaded, and for which devices.
 //!
-//! Three lists for the node, below /lib/modules, one line an entry:
-//! - `berth.load`: file names in the order of loading, at every boot.
+//! Four lists for the node, below /lib/modules, one line an entry:
+//! - `berth.load`: file names in the order of loading, which PID 1 loads at every boot before all else.
+//! - `berth.net`: the same for the network, loaded after it, while the supervisor gets going.
 //! - `berth.alias`: `PATTERN FILE`: load FILE when a device's MODALIAS matches PATTERN (fnmatch(3)).
-//! - `berth.dep`: `FILE: FILE…`: what must be loaded before the first one, in this order; what berth.load has
-//!   loaded is left out.
+//! - `berth.dep`: `FILE: FILE…`: what must be loaded before the first one, in this order; what is in
+//!   the first two lists is left out.
 //!
 //! Files are stored unpacked: the kernel of a small node should not need memory for a decompressor, and the initrd
 //! is compressed as a whole. What is built into the kernel (modules.builtin) is left out everywhere.
@@ -17,13 +18,18 @@ use berth_units::nearest::nearest;
 
 use super::modinfo::{ModInfo, normal};
 
-/// What berth itself needs: a kernel without one of these cannot run it.
+/// What PID 1 and the supervisor need: a kernel without one of these cannot run berth.
 #[rustfmt::skip]
 pub const NEEDED_MODULES: &[&str] = &[
-    "virtio_pci", "virtio_blk", "virtio_net", "virtio_console", // devices of the machine
+    "virtio_pci", "virtio_blk", "virtio_console", // devices of the machine
     "ext4", "quota_v2", // data, formatted with quota
     "erofs", "overlay", // factory store, container roots
-    "af_packet", "bridge", "veth", "sch_tbf", // DHCP, networks, bandwidth
+];
+
+/// What netd needs, no less, but loaded beside the boot.
+#[rustfmt::skip]
+pub const NETWORK_MODULES: &[&str] = &[
+    "virtio_net", "af_packet", "bridge", "veth", "sch_tbf", // uplink, DHCP, networks, bandwidth
     "nf_tables", "nf_conntrack", "nft_chain_nat", "nft_nat", "nft_masq", "nft_redir", // NAT and published ports
     "nft_ct", "nft_fib_inet", "nft_fib_ipv4", "nft_limit", "nft_reject_inet",
 ];
@@ -111,7 +117,7 @@ pub fn read_modules(folder: &Path, extra: &[String]) -> Result<Modules, ModulesE
         reader.require(name, &mut load, Missing::Skip)?;
     }
     let mut always = load.clone();
-    for name in NETWORK {
+    for name in NETWORK_MODULES {
         reader.require(name, &mut always, Missing::Fail)?;
     }
     let mut modules = Modules::default();
@@ -267,8 +273,8 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("berth-modules-{name}-{}", std::process::id()));
         fs::create_dir_all(folder.join("kernel/net")).unwrap();
         let own = |name: &&&str| !modules.iter().any(|(module, _)| normal(module) == **name);
-        let builtin: String =
-            NEEDED_MODULES.iter().filter(own).map(|name| format!("kernel/{name}.ko\n")).collect();
+        let needed = NEEDED_MODULES.iter().chain(NETWORK_MODULES);
+        let builtin: String = needed.filter(own).map(|name| format!("kernel/{name}.ko\n")).collect();
         fs::write(folder.join("modules.builtin"), builtin).unwrap();
         for (module, texts) in modules {
             fs::write(folder.join(format!("kernel/net/{module}.ko")), elf(texts)).unwrap();
