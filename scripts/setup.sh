@@ -73,6 +73,7 @@ ensure_apt() {
 	APT::Sandbox::User "root";
 	APT::Install-Recommends "false";
 	Acquire::Retries "3";
+	DPkg::Lock::Timeout "120";
 	Acquire::Languages "none";
 	CONF
     what="read the package lists of Debian ($uri)"
