@@ -7,6 +7,9 @@ use crate::codes::MORE_FAULTS;
 use crate::diagnostic::{Code, Diagnostic, Related, Severity, line_column};
 use crate::parse::{NODE_FILE, SourceFile};
 
+/// Faults of one file after which nobody looks for more.
+pub(crate) const FAULTS_MAX: usize = 1000;
+
 /// Faults of one file that are shown.
 const SHOWN: usize = 100;
 
@@ -104,7 +107,8 @@ pub(crate) fn show(mut faults: Vec<Fault>, files: &[SourceFile]) -> Vec<Diagnost
         }
         shown.extend(kept.into_iter().cloned().map(|fault| fault.show(files)));
         if let (Some(last), true) = (group.last(), group.len() > SHOWN) {
-            let message = format!("{} more faults of this file are not shown", group.len() - SHOWN);
+            let at_least = if group.len() < FAULTS_MAX { "" } else { "at least " };
+            let message = format!("{at_least}{} more faults of this file are not shown", group.len() - SHOWN);
             shown.push(Fault::error(MORE_FAULTS, last.place.clone(), message).show(files));
         }
     }

@@ -15,7 +15,7 @@ use crate::codes::{
     DUPLICATE_FILE, FILE_NAME, FILE_TOO_LARGE, KIND, NESTING, NO_NODE, SCHEMA, SYNTAX, TOO_MANY_FILES,
 };
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::fault::{Fault, Place, clip, show};
+use crate::fault::{FAULTS_MAX, Fault, Place, clip, show};
 use crate::finish;
 use crate::keys::{self, ContainerDraft, NetworkDraft, NodeDraft, UNSUPPORTED_KINDS};
 use crate::nearest::nearest;
@@ -47,8 +47,6 @@ pub const FILE_MAX: usize = 256 << 10;
 pub const FILES_MAX: usize = 1024;
 /// Levels of brackets, and of dots in one key: no key of the table needs more than four.
 const NESTING_MAX: usize = 16;
-/// Faults of one file that are counted.
-const FAULTS_MAX: usize = 1000;
 /// Name of the node's own file.
 pub const NODE_FILE: &str = "node.toml";
 
@@ -169,17 +167,16 @@ fn parse_toml<'t>(index: usize, text: &'t str, faults: &mut Vec<Fault>) -> Optio
     if errors.is_empty() {
         return Some(table.into_inner());
     }
+    let line_starts: Vec<usize> = text.match_indices('\n').map(|(at, _)| at + 1).collect();
     let mut last_line = None;
-    for error in errors {
+    for error in errors.iter().take(FAULTS_MAX) {
         let span = error.span().unwrap_or(0..0);
         // One slip often breaks several rules; what follows it on the same line would only confuse.
-        let line = text.get(..span.start).map(|before| before.bytes().filter(|b| *b == b'\n').count());
-        if line.is_some() && line == last_line {
-            continue;
+        let line = line_starts.partition_point(|start| *start <= span.start);
+        if last_line.replace(line) != Some(line) {
+            let message = error.message().lines().collect::<Vec<_>>().join(", ");
+            faults.push(Fault::error(SYNTAX, Place { file: index, span }, message));
         }
-        last_line = line;
-        let message = error.message().lines().collect::<Vec<_>>().join(", ");
-        faults.push(Fault::error(SYNTAX, Place { file: index, span }, message));
     }
     None
 }

@@ -7,7 +7,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::codes::{ENTRY_NAME, MISSING_KEY, UNKNOWN_KEY, UNSUPPORTED_KEY, WRONG_TYPE};
-use crate::fault::{Fault, Place, clip};
+use crate::fault::{FAULTS_MAX, Fault, Place, clip};
 use crate::keys::{Flaw, Key, Schema, Shape, Text, describe};
 use crate::nearest::nearest;
 
@@ -81,6 +81,9 @@ impl<T> Walk<'_, T> {
         self.report_missing(level, table);
         let entries = self.schema.section(level.pattern).and_then(|section| section.entries.as_ref());
         for (key, value) in table {
+            if self.faults.len() >= FAULTS_MAX {
+                return;
+            }
             let name = key.get_ref().as_ref();
             match entries {
                 None => self.child(level, key.span(), name, value),

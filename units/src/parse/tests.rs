@@ -150,6 +150,9 @@ fn files_are_bounded_and_named() {
     let keys: String = (0..5000).map(|n| format!("zz{n} = 1\n")).collect();
     let flood = parse_set(&[node(), file("a.toml", &format!("{unit}\n{keys}"))]);
     assert_eq!((flood.diagnostics.len(), flood.diagnostics.last().unwrap().code.0), (101, 6));
+    // Many syntax errors take no longer than one.
+    let slips = parse_set(&[node(), file("a.toml", &"\"\n".repeat(FILE_MAX / 2))]);
+    assert_eq!(slips.diagnostics.len(), 101);
     // Without node.toml there is a warning, and the set is good.
     let bare = parse_set(&[file("a.toml", unit)]);
     assert_eq!((bare.diagnostics[0].severity, bare.declared.is_some()), (Severity::Warning, true));
