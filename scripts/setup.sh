@@ -32,11 +32,10 @@ as_root() {
 
 # --- apt --------------------------------------------------------------------------------------------------------
 
-# What apt itself reads, whatever form its sources have: "RELEASE URI" of every main component.
-# shellcheck disable=SC2016 # apt expands these
+# "RELEASE URI" of everything that apt itself reads, whatever form its sources have and whether or not it has read
+# them yet.
 archives() {
-    apt-get indextargets --format '$(COMPONENT) $(RELEASE) $(REPO_URI)' 'Created-By: Packages' 2> /dev/null |
-        sed -n 's/^main //p'
+    apt-get update --print-uris 2> /dev/null | sed -n "s|^'\(.*/\)dists/\([^/]*\)/InRelease'.*|\2 \1|p"
 }
 
 write_sources() {
