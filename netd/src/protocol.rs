@@ -64,10 +64,11 @@ impl Supervisor {
         let take = || -> io::Result<OwnedFd> {
             let own = pidfd_open(getpid(), PidfdFlags::empty())?;
             let fd = pidfd_getfd(&own, INHERITED, PidfdGetfdFlags::empty())?;
-            nix::unistd::close(INHERITED)?;
             if sockopt::socket_type(&fd)? != SocketType::SEQPACKET {
                 return Err(Errno::PROTOTYPE.into());
             }
+            // Only now: without a supervisor the number may be that of a descriptor of our own.
+            nix::unistd::close(INHERITED)?;
             Ok(fd)
         };
         Ok(Self { fd: take().map_err(Error::Inherit)?, queue: VecDeque::new() })

@@ -299,3 +299,11 @@ fn without_a_supervisor_it_goes() {
     node.declare();
     assert_eq!(node.hang_up(), Some(0));
 }
+
+#[test]
+fn started_by_hand_it_says_what_is_missing() {
+    let output = Command::new(env!("CARGO_BIN_EXE_berth-netd")).output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("descriptor 3 is not the supervisor's SOCK_SEQPACKET socket"), "{text}");
+}
