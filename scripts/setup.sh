@@ -39,7 +39,11 @@ archives() {
 }
 
 write_sources() {
-    uri=$(archives | awk -v c="$codename" '$1 == c || $1 ~ /^(old)*stable$/ { print $2; exit }')
+    # Others have a suite of the release's name, too; only Debian has its updates beside it.
+    uri=$(archives | awk -v c="$codename" '
+        $1 ~ "^(" c "|(old)*stable)-updates$" { updates = $2 }
+        $1 ~ "^(" c "|(old)*stable)$" && main == "" { main = $2 }
+        END { print updates != "" ? updates : main }')
     [ -n "$uri" ] || die "apt has no source for '$codename main': add one below /etc/apt and run make setup again"
     key=/usr/share/keyrings/debian-archive-keyring.gpg
     option=
