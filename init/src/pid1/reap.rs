@@ -5,7 +5,7 @@
 //! no more is taken from the kernel: the dead children stay zombies, and the kernel remembers them for us.
 
 use berth_units::wire::init::{Exit, ExitStatus};
-use rustix::process::{Pid, WaitOptions, WaitStatus, waitpid};
+use rustix::process::{Pid, WaitOptions, WaitStatus, wait, waitpid};
 
 /// Exits that are remembered at the most. Well below half of the sequence numbers, so that an acknowledgement of
 /// the past is told from one of the future.
@@ -96,7 +96,9 @@ pub enum Reaped {
 /// lost between taking and remembering, the node is lost.
 pub fn reap(pid: Option<Pid>) -> Reaped {
     let options = WaitOptions::NOHANG | ALL_KINDS;
-    match rustix::io::retry_on_intr(|| waitpid(pid, options)) {
+    // Without a pid waitpid would look only at children of PID 1's own process group.
+    let reap_once = || if pid.is_some() { waitpid(pid, options) } else { wait(options) };
+    match rustix::io::retry_on_intr(reap_once) {
         Ok(Some((pid, status))) => Reaped::Dead(pid, exit_status(status)),
         Ok(None) => Reaped::NoneDead,
         // ECHILD: the only error that these arguments can have.
