@@ -91,7 +91,7 @@ fn plan_unit(
             Attach::Done => Some(Action::Release(name.clone())),
         },
         life if !life.has_process() && seen.populated => {
-            Some(Action::Kill(name.clone(), KillReason::LeftOver))
+            (!seen.killed).then(|| Action::Kill(name.clone(), KillReason::LeftOver))
         }
         life if !life.has_process() && unit.is_none() => Some(Action::Forget(name.clone())),
         Life::Backoff if !observed.draining && due(record.next_try) => Some(Action::TryAgain(name.clone())),
