@@ -1,9 +1,15 @@
 //! Our own programs: PID 1 starts the supervisor, the supervisor starts the rest. No namespaces, no root.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use crate::spawn::{Running, SpawnError};
+use crate::child;
+use crate::plan::container::{open_cgroup, open_null};
+use crate::plan::{Role, c_string, plan, system};
+use crate::spawn::{Running, SpawnError, Stdio};
+use crate::spec::Process;
+use crate::sys::clone::{Birth, Namespaces, clone3};
 
 /// A program of the node's image and what it inherits: these descriptors and nothing else.
 #[derive(Clone, Debug)]
@@ -31,6 +37,30 @@ impl Daemon<'_> {
     /// The cgroup or a descriptor is not usable, or clone3 failed. What the child could not do (a program that is
     /// not there) arrives at [`Running::status`].
     pub fn spawn(&self) -> Result<Running, SpawnError> {
-        Err(SpawnError::System { doing: "start a daemon", source: std::io::ErrorKind::Unsupported.into() })
+        let null = open_null()?;
+        let standard = |number: u8| {
+            let given = self.fds.iter().find(|(_, at)| *at == number);
+            given.map_or(null.as_fd(), |(fd, _)| *fd)
+        };
+        let extra = self.fds.iter().copied().filter(|(_, number)| *number > 2).collect();
+        let stdio = Stdio { stdin: standard(0), stdout: standard(1), stderr: standard(2), extra };
+        let (mut plan, mut work, ends) = plan(Role::Daemon, &self.process(), &stdio)?;
+        let path = c_string("path", self.path.as_os_str().as_bytes())?;
+        plan.process.name.clone_from(&path);
+        plan.process.candidates = vec![path];
+        let cgroup = self.cgroup.map(open_cgroup).transpose()?;
+        let cgroup = cgroup.as_ref().map(AsFd::as_fd);
+        let birth = Birth { namespaces: Namespaces::Shared, clone_parent: self.clone_parent, cgroup };
+        let (pid, pidfd) =
+            clone3(&birth, || child::run(&plan, &mut work)).map_err(system("clone a daemon"))?;
+        Ok(Running { pid, pidfd, status: ends.status })
+    }
+
+    /// The path is where the program is; its name is what argv says.
+    fn process(&self) -> Process {
+        let mut process = Process::new(self.argv.to_vec());
+        process.env = self.env.to_vec();
+        process.oom_score_adj = self.oom_score_adj;
+        process
     }
 }

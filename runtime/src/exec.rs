@@ -1,13 +1,21 @@
 //! One more process in a running container.
 
 use std::io;
-use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, fstatfs, openat, openat2};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::pty::OpenptFlags;
+use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
 use serde::{Deserialize, Serialize};
 
+use crate::child;
+use crate::plan::container::open_cgroup;
+use crate::plan::{Role, invalid, open, plan, system};
 use crate::spawn::{Running, SpawnError, Stdio};
 use crate::spec::Process;
+use crate::sys::clone::{Birth, Namespaces, clone3};
 
 /// Which container, and what to run in it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,9 +45,42 @@ pub fn start_time(pid: i32) -> io::Result<u64> {
 /// Runs a process in a container. It is the caller's child; it has been let go already.
 ///
 /// # Errors
-/// The container is gone, or the caller's side could not do its part.
-pub fn exec(_target: &ExecSpec, _stdio: &Stdio<'_>) -> Result<Running, SpawnError> {
-    Err(SpawnError::System { doing: "exec", source: io::ErrorKind::Unsupported.into() })
+/// The container is gone, or the caller's side could not do its part. What the child could not do arrives at
+/// [`Running::status`].
+pub fn exec(target: &ExecSpec, stdio: &Stdio<'_>) -> Result<Running, SpawnError> {
+    let pidfd = open_process(target)?;
+    let cgroup = open_cgroup(&target.cgroup)?;
+    let joined = pidfd.try_clone().map_err(system("copy a descriptor"))?;
+    let (plan, mut work, ends) = plan(Role::Join(joined), &target.process, stdio)?;
+    let birth = Birth { namespaces: Namespaces::Shared, clone_parent: false, cgroup: Some(cgroup.as_fd()) };
+    let own = pidfd_open(rustix::process::getpid(), PidfdFlags::empty()).map_err(system("open oneself"))?;
+    // A process never changes its own PID namespace, only that of children to come: the child is born inside.
+    enter_pid_namespace(pidfd.as_fd())?;
+    let born = clone3(&birth, || child::run(&plan, &mut work));
+    enter_pid_namespace(own.as_fd())?;
+    let (pid, pidfd) = born.map_err(system("clone into the container"))?;
+    Ok(Running { pid, pidfd, status: ends.status })
+}
+
+fn enter_pid_namespace(pidfd: BorrowedFd<'_>) -> Result<(), SpawnError> {
+    let kind = ThreadNameSpaceType::PROCESS_ID;
+    move_into_thread_name_spaces(pidfd, kind).map_err(system("enter the container's PID namespace"))
+}
+
+/// The process that the spec means, or an error when its pid is somebody else's by now.
+fn open_process(target: &ExecSpec) -> Result<OwnedFd, SpawnError> {
+    let gone = || invalid("pid", target.pid, "the container is gone");
+    let pid = Pid::from_raw(target.pid).filter(|_| target.pid > 0).ok_or_else(gone)?;
+    let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(|_| gone())?;
+    check_start_time(target)?;
+    Ok(pidfd)
+}
+
+fn check_start_time(target: &ExecSpec) -> Result<(), SpawnError> {
+    match start_time(target.pid) {
+        Ok(time) if time == target.start_time => Ok(()),
+        _ => Err(invalid("pid", target.pid, "the container is gone")),
+    }
 }
 
 /// Both ends of a terminal of the container's own devpts.
@@ -51,10 +92,41 @@ pub struct Pty {
     pub terminal: OwnedFd,
 }
 
-/// Makes a terminal in a container's devpts, so that /dev/pts/N exists there.
+/// Makes a terminal in a container's devpts, so that /dev/pts/N and ttyname(3) exist there.
+///
+/// The container may have put anything at that path, so the master is opened without following links and has to be
+/// the multiplexer of a devpts; the other end comes from the master itself, by TIOCGPTPEER, never by a path
+/// (CVE-2025-52565).
 ///
 /// # Errors
 /// The container is gone, or its /dev/pts is no devpts.
-pub fn open_pty(_target: &ExecSpec) -> Result<Pty, SpawnError> {
-    Err(SpawnError::System { doing: "open a terminal", source: io::ErrorKind::Unsupported.into() })
+pub fn open_pty(target: &ExecSpec) -> Result<Pty, SpawnError> {
+    let root = PathBuf::from(format!("/proc/{}/root", target.pid));
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let top = openat(CWD, &root, flags, Mode::empty()).map_err(open("open", &root))?;
+    // After the look-up by pid: what was opened is the container's as long as the pid still is.
+    check_start_time(target)?;
+    let path = Path::new("/dev/pts/ptmx");
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let found = openat2(&top, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)
+        .map_err(open("open the container's", path))?;
+    if !is_multiplexer(&found).map_err(open("examine the container's", path))? {
+        return Err(invalid("terminal", path.display(), "it is the multiplexer of a devpts"));
+    }
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let master = openat(CWD, format!("/proc/self/fd/{}", found.as_raw_fd()), flags, Mode::empty())
+        .map_err(open("open the container's", path))?;
+    rustix::pty::unlockpt(&master).map_err(system("unlock a terminal"))?;
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let terminal = rustix::pty::ioctl_tiocgptpeer(&master, flags).map_err(system("open a terminal"))?;
+    Ok(Pty { master, terminal })
+}
+
+/// Character device 5:2 in a devpts.
+fn is_multiplexer(fd: &OwnedFd) -> Result<bool, rustix::io::Errno> {
+    const DEVPTS_SUPER_MAGIC: i64 = 0x1cd1;
+    let stat = fstat(fd)?;
+    let device = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
+    let in_devpts = i64::from(fstatfs(fd)?.f_type) == DEVPTS_SUPER_MAGIC;
+    Ok(in_devpts && FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && device == (5, 2))
 }

@@ -2,12 +2,17 @@
 
 pub mod capability;
 pub mod cgroup;
+mod child;
 mod daemon;
 mod exec;
 mod node;
+mod plan;
+mod resolve;
 mod spawn;
 pub mod spec;
 mod step;
+mod sys;
+mod user;
 
 pub use capability::Capabilities;
 pub use cgroup::Cgroup;

@@ -1,9 +1,16 @@
 //! A new container: from a [`Spec`] to a process that waits for the go-ahead, and then runs.
 
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use crate::spec::Spec;
+use rustix::io::Errno;
+
+use crate::child;
+use crate::plan::container::open_cgroup;
+use crate::plan::{Role, plan, system};
+use crate::spec::{Network, Spec};
+use crate::sys::clone::{Birth, Namespaces, clone3};
+use crate::sys::namespace::network_of;
 
 /// Descriptors that a process starts with; they stay the caller's.
 #[derive(Clone, Debug)]
@@ -66,14 +73,16 @@ pub struct Held {
 }
 
 impl Held {
-    /// Lets it go on to execve.
+    /// Lets it go on to execve. The caller ignores SIGPIPE, as every Rust program does from its start.
     ///
     /// # Errors
     /// write(2); a child that has ended meanwhile is no error here, its status pipe tells why.
     pub fn release(self) -> io::Result<Running> {
         let Self { pid, pidfd, status, go, .. } = self;
-        drop(go);
-        Ok(Running { pid, pidfd, status })
+        match rustix::io::retry_on_intr(|| rustix::io::write(&go, b"g")) {
+            Ok(_) | Err(Errno::PIPE) => Ok(Running { pid, pidfd, status }),
+            Err(errno) => Err(errno.into()),
+        }
     }
 }
 
@@ -92,6 +101,20 @@ pub struct Running {
 ///
 /// # Errors
 /// What the caller's side could not do. What the child could not do arrives at [`Held::status`].
-pub fn spawn(_spec: &Spec, _stdio: &Stdio<'_>) -> Result<Held, SpawnError> {
-    Err(SpawnError::System { doing: "spawn", source: io::ErrorKind::Unsupported.into() })
+pub fn spawn(spec: &Spec, stdio: &Stdio<'_>) -> Result<Held, SpawnError> {
+    let cgroup = open_cgroup(&spec.cgroup)?;
+    let (plan, mut work, ends) = plan(Role::Container(spec), &spec.process, stdio)?;
+    let namespaces = match spec.network {
+        Network::Private => Namespaces::ContainerAndNetwork,
+        Network::Host => Namespaces::Container,
+    };
+    let birth = Birth { namespaces, clone_parent: spec.clone_parent, cgroup: Some(cgroup.as_fd()) };
+    let (pid, pidfd) =
+        clone3(&birth, || child::run(&plan, &mut work)).map_err(system("clone a container"))?;
+    let netns = match spec.network {
+        Network::Private => Some(network_of(pidfd.as_fd()).map_err(system("open the network namespace"))?),
+        Network::Host => None,
+    };
+    let go = ends.go.ok_or_else(|| system("make a pipe")(io::Error::from(io::ErrorKind::BrokenPipe)))?;
+    Ok(Held { pid, pidfd, netns, status: ends.status, go })
 }

@@ -75,14 +75,14 @@ pub enum Step {
     Pivot,
     /// oom_score_adj, through a procfs that nobody else can reach.
     OomScore,
-    /// Resource limits.
-    Rlimits,
     /// File mode creation mask.
     Umask,
     /// Look the user up in the root.
     User,
     /// Working directory, and proof that it is inside the root.
     Cwd,
+    /// Resource limits, when nothing of ours needs more than they allow.
+    Rlimits,
     /// Wait for the go-ahead; the end of the supervisor is the end of the child.
     Wait,
     /// Bounding set, groups, ids, capabilities.
@@ -128,10 +128,10 @@ pub const CONTAINER: &[Step] = &[
     Step::ReadOnlyRoot,
     Step::OomScore,
     Step::Pivot,
-    Step::Rlimits,
     Step::Umask,
     Step::User,
     Step::Cwd,
+    Step::Rlimits,
     Step::Wait,
     Step::Credentials,
     Step::NoNewPrivileges,
@@ -150,10 +150,10 @@ pub const JOIN: &[Step] = &[
     Step::Join,
     Step::Stdio,
     Step::OomScore,
-    Step::Rlimits,
     Step::Umask,
     Step::User,
     Step::Cwd,
+    Step::Rlimits,
     Step::Wait,
     Step::Credentials,
     Step::NoNewPrivileges,
@@ -163,8 +163,16 @@ pub const JOIN: &[Step] = &[
 ];
 
 /// Steps of a program of our own.
-pub const DAEMON: &[Step] =
-    &[Step::CloseInherited, Step::Signals, Step::Session, Step::Stdio, Step::CloseRest, Step::Exec];
+pub const DAEMON: &[Step] = &[
+    Step::CloseInherited,
+    Step::Signals,
+    Step::Session,
+    Step::Stdio,
+    Step::OomScore,
+    Step::Umask,
+    Step::CloseRest,
+    Step::Exec,
+];
 
 impl Step {
     fn from_byte(byte: u8) -> Option<Self> {

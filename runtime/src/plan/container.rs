@@ -1,0 +1,236 @@
+//! What only a new root has: layers, files, mounts, sysctls, hidden paths.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2};
+use rustix::mount::{MountAttrFlags, OpenTreeFlags, open_tree};
+
+use super::{
+    FilePlan, Lifted, MountPlan, RootPlan, Source, SysctlPlan, Upper, c_string, invalid, open, system,
+};
+use crate::resolve::{self, Kind, Target};
+use crate::spawn::SpawnError;
+use crate::spec::{File, Mount, MountSource, Network, Spec, Writable};
+use crate::sys::mount::{Reach, set_attributes};
+
+/// fsconfig(2) takes strings of up to 255 bytes.
+const LAYER_PATH_MAX: usize = 255;
+/// Overlay takes no more, fs/overlayfs/params.h.
+const LAYERS_MAX: usize = 500;
+/// For mount points and the files of a root that is read-only, bytes.
+const SCRATCH_MIN: u64 = 4 << 20;
+/// All files together, bytes.
+const FILES_MAX: usize = 1 << 20;
+/// sethostname(2).
+const HOSTNAME_MAX: usize = 64;
+/// Not for a unit to mount on: the kernel's own file systems.
+const RESERVED: [&str; 2] = ["/proc", "/sys"];
+
+pub(super) fn plan(spec: &Spec, lifted: &mut Lifted) -> Result<RootPlan, SpawnError> {
+    if spec.hostname.is_empty() || spec.hostname.len() > HOSTNAME_MAX {
+        return Err(invalid("hostname", &spec.hostname, "it has 1 to 64 bytes"));
+    }
+    let unhidden = |paths: &[String]| if spec.privileged { Vec::new() } else { paths.to_vec() };
+    Ok(RootPlan {
+        layers: layers(&spec.root.layers)?,
+        upper: upper(&spec.root.writable)?,
+        scratch_size: scratch_size(&spec.root.writable)?,
+        read_only: spec.root.writable == Writable::No,
+        privileged: spec.privileged,
+        shm_size: c_string("shm_size", spec.shm_size.to_string())?,
+        files: files(&spec.files)?,
+        mounts: mounts(&spec.mounts, lifted)?,
+        workdir: target("cwd", &spec.process.cwd)?,
+        loopback: spec.network == Network::Private,
+        hostname: c_string("hostname", &spec.hostname)?,
+        sysctl: spec
+            .sysctl
+            .iter()
+            .map(|(name, value)| sysctl(spec, name, value))
+            .collect::<Result<_, _>>()?,
+        readonly_paths: paths("readonly_paths", &unhidden(&spec.readonly_paths))?,
+        masked_paths: paths("masked_paths", &unhidden(&spec.masked_paths))?,
+    })
+}
+
+fn layers(layers: &[std::path::PathBuf]) -> Result<Vec<CString>, SpawnError> {
+    if layers.is_empty() || layers.len() > LAYERS_MAX {
+        return Err(invalid("layers", layers.len(), "there are 1 to 500"));
+    }
+    layers.iter().rev().map(|layer| host_path("layer", layer)).collect()
+}
+
+/// A path that goes to the kernel as an overlay option.
+fn host_path(what: &'static str, path: &Path) -> Result<CString, SpawnError> {
+    let bytes = path.as_os_str().as_bytes();
+    if !path.is_absolute() || bytes.len() > LAYER_PATH_MAX || bytes.contains(&b'\\') {
+        return Err(invalid(
+            what,
+            path.display(),
+            "it is absolute, of at most 255 bytes, without a backslash",
+        ));
+    }
+    c_string(what, bytes)
+}
+
+fn upper(writable: &Writable) -> Result<Upper, SpawnError> {
+    let Writable::Disk { dir } = writable else { return Ok(Upper::Scratch) };
+    let below = |name| host_path("writable", &dir.join(name));
+    Ok(Upper::Disk { dir: host_path("writable", dir)?, upper: below("upper")?, work: below("work")? })
+}
+
+fn scratch_size(writable: &Writable) -> Result<CString, SpawnError> {
+    let size = match writable {
+        Writable::Tmpfs { size } => (*size).max(SCRATCH_MIN),
+        Writable::No | Writable::Disk { .. } => SCRATCH_MIN,
+    };
+    c_string("size", size.to_string())
+}
+
+fn files(files: &[File]) -> Result<Vec<FilePlan>, SpawnError> {
+    if files.iter().map(|file| file.contents.len()).sum::<usize>() > FILES_MAX {
+        return Err(invalid("files", files.len(), "together they have at most 1 MiB"));
+    }
+    let plan = |(n, file): (usize, &File)| {
+        Ok(FilePlan {
+            target: mount_target(&file.target)?,
+            name: c_string("files", format!("files/{n}"))?,
+            contents: file.contents.clone().into_bytes(),
+        })
+    };
+    files.iter().enumerate().map(plan).collect()
+}
+
+fn mounts(mounts: &[Mount], lifted: &mut Lifted) -> Result<Vec<MountPlan>, SpawnError> {
+    let mut planned = Vec::new();
+    for mount in mounts {
+        let target = mount_target(&mount.target)?;
+        let (source, kind) = match &mount.source {
+            MountSource::Bind { path, subpath } => bind(mount, path, subpath.as_deref(), lifted)?,
+            MountSource::Tmpfs { size, mode } => (tmpfs(*size, *mode)?, Kind::Directory),
+        };
+        planned.push(MountPlan { target, kind, source, read_only: mount.read_only, exec: mount.exec });
+    }
+    planned.sort_by_key(|mount| mount.target.depth());
+    Ok(planned)
+}
+
+fn tmpfs(size: u64, mode: u32) -> Result<Source, SpawnError> {
+    if mode > 0o7777 {
+        return Err(invalid("mode", format!("{mode:o}"), "it is at most 7777"));
+    }
+    Ok(Source::Tmpfs {
+        size: c_string("size", size.to_string())?,
+        mode: c_string("mode", format!("{mode:o}"))?,
+    })
+}
+
+/// Copies the tree and sets its attributes while it is mounted nowhere: there is no moment when it is writable.
+fn bind(
+    mount: &Mount,
+    path: &Path,
+    subpath: Option<&str>,
+    lifted: &mut Lifted,
+) -> Result<(Source, Kind), SpawnError> {
+    if !path.is_absolute() {
+        return Err(invalid("mount source", path.display(), "it is absolute"));
+    }
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let mut source = openat(CWD, path, flags, Mode::empty()).map_err(open("open mount source", path))?;
+    if let Some(subpath) = subpath {
+        source = open_subpath(&source, subpath).map_err(open("open mount source", &path.join(subpath)))?;
+    }
+    let mode = fstat(&source).map_err(open("examine mount source", path))?.st_mode;
+    let kind =
+        if FileType::from_raw_mode(mode) == FileType::Directory { Kind::Directory } else { Kind::File };
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH
+        | OpenTreeFlags::AT_RECURSIVE;
+    let tree = open_tree(&source, c"", flags).map_err(open("copy mount source", path))?;
+    let mut attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    attributes.set(MountAttrFlags::MOUNT_ATTR_RDONLY, mount.read_only);
+    attributes.set(MountAttrFlags::MOUNT_ATTR_NOEXEC, !mount.exec);
+    set_attributes(tree.as_fd(), attributes, Reach::Tree).map_err(open("set attributes of", path))?;
+    Ok((Source::Tree(lifted.lift(tree)?), kind))
+}
+
+/// Below a volume, where a container may have put any link: never outside of it.
+fn open_subpath(volume: &OwnedFd, subpath: &str) -> Result<OwnedFd, rustix::io::Errno> {
+    let target = Target::parse(&format!("/{subpath}")).ok_or(rustix::io::Errno::INVAL)?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = openat2(volume, c".", flags, Mode::empty(), ResolveFlags::IN_ROOT)?;
+    resolve::ensure(root.as_fd(), &target, Kind::Directory)
+}
+
+fn mount_target(path: &str) -> Result<Target, SpawnError> {
+    let parsed = target("mount target", path)?;
+    if parsed.depth() == 0 || RESERVED.iter().any(|dir| parsed.is_below(dir)) {
+        return Err(invalid(
+            "mount target",
+            path,
+            "it is not '/', not '/proc' or '/sys', and not below these two",
+        ));
+    }
+    Ok(parsed)
+}
+
+fn target(what: &'static str, path: &str) -> Result<Target, SpawnError> {
+    Target::parse(path).ok_or_else(|| invalid(what, path, "it is absolute, without '.' and '..'"))
+}
+
+fn paths(what: &'static str, paths: &[String]) -> Result<Vec<CString>, SpawnError> {
+    paths.iter().map(|path| target(what, path).map(|target| target.path().to_owned())).collect()
+}
+
+/// Only what a namespace of the container owns.
+fn sysctl(spec: &Spec, name: &str, value: &str) -> Result<SysctlPlan, SpawnError> {
+    const NAMESPACED: [&str; 4] = ["kernel.shm", "kernel.msg", "kernel.sem", "fs.mqueue."];
+    let network = name.starts_with("net.") && spec.network == Network::Private;
+    if !spec.privileged && !network && !NAMESPACED.iter().any(|prefix| name.starts_with(prefix)) {
+        return Err(invalid("sysctl", name, "no namespace of the container owns it"));
+    }
+    // As sysctl(8): a slash stands for a dot inside a component, such as in the name of an interface.
+    let swapped: String = name
+        .chars()
+        .map(|c| {
+            if c == '.' {
+                '/'
+            } else if c == '/' {
+                '.'
+            } else {
+                c
+            }
+        })
+        .collect();
+    let path = target("sysctl", &format!("/sys/{swapped}"))?;
+    let relative = path.path().to_bytes().strip_prefix(b"/").unwrap_or_default();
+    Ok(SysctlPlan {
+        name: c_string("sysctl", name)?,
+        path: c_string("sysctl", relative)?,
+        value: c_string("sysctl", value)?,
+    })
+}
+
+/// The cgroup that a child is born in.
+pub(crate) fn open_cgroup(path: &Path) -> Result<OwnedFd, SpawnError> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat(CWD, path, flags, Mode::empty()).map_err(open("open cgroup", path))
+}
+
+/// /dev/null of the caller, checked.
+pub(crate) fn open_null() -> Result<OwnedFd, SpawnError> {
+    let path = Path::new("/dev/null");
+    let null =
+        openat(CWD, path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).map_err(open("open", path))?;
+    let stat = fstat(&null).map_err(system("examine /dev/null"))?;
+    let device = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
+    if device == (1, 3) {
+        Ok(null)
+    } else {
+        Err(invalid("device", path.display(), "it is character device 1:3"))
+    }
+}

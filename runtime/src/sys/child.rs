@@ -1,0 +1,89 @@
+//! What only the child between clone3 and execve calls: none of it allocates.
+
+use std::ffi::CStr;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+
+use rustix::io::Errno;
+
+use super::check;
+use super::strings::Strings;
+
+/// Ends the process at once: no destructors, no exit handlers, which belong to the caller of clone3.
+pub(crate) fn exit(code: u8) -> ! {
+    // SAFETY: _exit has no requirements and does not return.
+    unsafe { libc::_exit(i32::from(code)) }
+}
+
+/// What to do with a range of descriptors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Range {
+    /// Close them now.
+    Close,
+    /// Close them at execve.
+    CloseOnExec,
+}
+
+/// close_range(2) over every descriptor from `first` on that is not in `keep`, which is sorted.
+pub(crate) fn close_all_but(keep: &[RawFd], first: RawFd, action: Range) -> Result<(), Errno> {
+    let mut from = first;
+    for &fd in keep.iter().filter(|fd| **fd >= first) {
+        if fd > from {
+            close_range(from.unsigned_abs(), fd.unsigned_abs() - 1, action)?;
+        }
+        from = fd.saturating_add(1);
+    }
+    close_range(from.unsigned_abs(), u32::MAX, action)
+}
+
+fn close_range(first: u32, last: u32, action: Range) -> Result<(), Errno> {
+    let flags = match action {
+        Range::Close => 0,
+        Range::CloseOnExec => libc::CLOSE_RANGE_CLOEXEC,
+    };
+    // SAFETY: takes no pointers. Values that own a closed descriptor exist only in the caller's copy of memory: the
+    // child never uses or drops one that is not in its list of descriptors to keep.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) }).map(drop)
+}
+
+/// Puts a descriptor at a number, not close-on-exec; what was there is closed.
+pub(crate) fn place(fd: BorrowedFd<'_>, number: RawFd) -> Result<(), Errno> {
+    // SAFETY: takes no pointers. `number` is below every descriptor that the child owns (Descriptors::BASE in the
+    // plan), so that no owner loses its descriptor.
+    check(unsafe { libc::dup3(fd.as_raw_fd(), number, 0) }.into()).map(drop)
+}
+
+/// Default action for every signal. CLONE_CLEAR_SIGHAND leaves ignored ones ignored, as Rust does with SIGPIPE.
+pub(crate) fn default_signals() {
+    for signal in 1..=64 {
+        // SAFETY: SIG_DFL installs no code. That it fails for SIGKILL, SIGSTOP and the two that libc keeps for itself
+        // is known and harmless.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+}
+
+/// Joins a new, anonymous session keyring. A kernel without keyrings has none to leak.
+pub(crate) fn join_new_keyring() -> Result<(), Errno> {
+    const KEYCTL_JOIN_SESSION_KEYRING: libc::c_long = 1;
+    let anonymous = std::ptr::null::<libc::c_char>();
+    // SAFETY: a null name is allowed and asks for an anonymous keyring; keyctl(2).
+    match check(unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, anonymous) }) {
+        Err(Errno::NOSYS) => Ok(()),
+        result => result.map(drop),
+    }
+}
+
+/// Whether the working directory is below the root: getcwd(2) says `(unreachable)` otherwise, which libc hides.
+pub(crate) fn cwd_is_reachable() -> Result<bool, Errno> {
+    let mut buffer = [0_u8; libc::PATH_MAX as usize];
+    // SAFETY: the kernel writes at most the length given into the buffer, which is alive and that long.
+    check(unsafe { libc::syscall(libc::SYS_getcwd, buffer.as_mut_ptr(), buffer.len()) })?;
+    Ok(buffer.first() == Some(&b'/'))
+}
+
+/// execve(2); returns only the reason why not.
+pub(crate) fn execve(path: &CStr, argv: &Strings, env: &Strings) -> Errno {
+    // SAFETY: `path` ends in NUL; both arrays are null-terminated arrays of pointers to strings that end in NUL and
+    // live as long as their owners (the promise of Strings). The kernel only reads them.
+    unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), env.as_ptr()) };
+    super::last_errno()
+}
