@@ -1,4 +1,5 @@
 //! The real log process, killed at any moment: every line is in the log exactly once.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test says what is wrong by failing")]
 
 use std::fs::{self, File};
 use std::io::Write;

@@ -1,6 +1,12 @@
 //! The real PID 1 in a PID namespace, with a supervisor that dies often: this same program under another name.
 //!
 //! What the supervisor lives through it writes to files beside itself, which the tests read at the end.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test says what is wrong by failing"
+)]
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
@@ -148,7 +154,7 @@ fn live_with_exits(supervisor: &Supervisor) {
     if life == 0 {
         // Each subshell ends at once; what it has started becomes PID 1's.
         let script = format!("i=0; while [ $i -lt {ORPHANS} ]; do (exit {ORPHAN_CODE} & ); i=$((i+1)); done");
-        Command::new("/bin/sh").args(["-c", &script]).spawn().unwrap();
+        drop(Command::new("/bin/sh").args(["-c", &script]).spawn().unwrap());
     }
     let orphans = || {
         let text = fs::read_to_string(supervisor.directory.join("acknowledged")).unwrap_or_default();
