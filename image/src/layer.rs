@@ -26,6 +26,9 @@ const MAX_NAME: usize = 255;
 /// Most bytes of extended attributes on one inode, names and values.
 const MAX_XATTRS: usize = 64 << 10;
 
+/// Most bytes of names, link targets and extended attributes of a layer: what is held in memory.
+const MAX_HELD: usize = 256 << 20;
+
 const WHITEOUT: &[u8] = b".wh.";
 const WHITEOUT_META: &[u8] = b".wh..wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
@@ -48,6 +51,9 @@ pub enum LayerError {
     /// Too many entries.
     #[error("it has more than {MAX_ENTRIES} entries")]
     TooMany,
+    /// Too much besides the contents of files.
+    #[error("its names and attributes have more than {} MiB", MAX_HELD >> 20)]
+    TooMuch,
 }
 
 /// What is wrong with an entry.
@@ -115,13 +121,20 @@ impl Layer {
     pub fn read(tar: Extent, diff_id: Digest) -> Result<Self, LayerError> {
         let implied = BTreeMap::from([(Vec::new(), Tree::ROOT)]);
         let mut layer = Self { diff_id, size: tar.len(), tree: Tree::default(), implied };
+        let mut held = 0;
         for (count, entry) in Entries::new(tar).enumerate() {
             if count >= MAX_ENTRIES || layer.tree.len() > MAX_ENTRIES {
                 return Err(LayerError::TooMany);
             }
             let entry = entry?;
-            let path = entry.shown();
+            let (path, len, nodes) = (entry.shown(), entry.path.len(), layer.tree.len());
+            held += entry.link.len() + entry.xattrs.values().map(Vec::len).sum::<usize>();
             layer.add(entry).map_err(|fault| LayerError::Entry { path, fault })?;
+            // An implied directory is remembered with its path.
+            held += len * (1 + layer.tree.len() - nodes);
+            if held > MAX_HELD {
+                return Err(LayerError::TooMuch);
+            }
         }
         Ok(layer)
     }

@@ -103,6 +103,16 @@ fn entries_that_cannot_be() {
 }
 
 #[test]
+fn directories_without_end() {
+    let deep = |first: u8| {
+        let path = [&[first][..], &b"/a".repeat(2047)].concat();
+        Item { pax: vec![("path", path)], ..dir("x") }
+    };
+    let items: Vec<_> = (b'b'..=b'z').map(deep).chain((b'A'..=b'Z').map(deep)).collect();
+    layer_refused("deep", &items, &["its names and attributes have more than 256 MiB"]);
+}
+
+#[test]
 fn damaged_layers() {
     let mut damaged = tar(&[file("a", "x"), file("b", "y")]);
     damaged[1024] ^= 1;
