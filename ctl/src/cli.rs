@@ -56,6 +56,7 @@ enum Command {
     #[command(after_help = "Example: berth --node unix:control.sock poweroff")]
     Poweroff,
     /// Print a completion script for a shell
+    #[cfg(feature = "builder")]
     Completions(cmd::completions::Args),
     /// Print the version
     #[command(after_help = "Example: berth version")]
@@ -83,6 +84,7 @@ impl Cli {
             Command::Restart(args) => cmd::restart::run(&node, args),
             Command::Reboot => cmd::reboot::run(&node),
             Command::Poweroff => cmd::poweroff::run(&node),
+            #[cfg(feature = "builder")]
             Command::Completions(args) => cmd::completions::run(args),
             Command::Version => cmd::version::run(),
             Command::Relay => cmd::relay::run(),

@@ -1,5 +1,7 @@
 //! The command against a node that is played by a thread: what it prints, and its exit codes.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail anywhere")]
+
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
@@ -246,13 +248,18 @@ fn usage_is_2_and_a_node_that_is_not_there_3() {
 }
 
 #[test]
-fn a_directory_without_units_is_at_fault_and_a_shell_can_be_taught() {
+fn a_directory_without_units_is_at_fault() {
     let empty = std::env::temp_dir().join(format!("berth-empty-{}", std::process::id()));
     std::fs::create_dir_all(&empty).unwrap();
     let output = berth("unix:/x", &["check", empty.to_str().unwrap()], b"");
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("holds neither node.toml nor units"));
     std::fs::remove_dir_all(&empty).unwrap();
+}
+
+#[cfg(feature = "builder")]
+#[test]
+fn a_shell_can_be_taught() {
     for shell in ["bash", "zsh", "fish"] {
         let output = berth("unix:/x", &["completions", shell], b"");
         assert!(output.status.success() && text(&output.stdout).contains("berth"));

@@ -3,6 +3,7 @@
 #[cfg(feature = "builder")]
 pub mod build;
 pub mod check;
+#[cfg(feature = "builder")]
 pub mod completions;
 pub mod exec;
 pub mod logs;

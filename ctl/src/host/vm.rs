@@ -40,6 +40,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(300);
 const ORDER_PATIENCE: Duration = Duration::from_secs(5);
 /// From QMP's quit to SIGKILL.
 const QUIT_PATIENCE: Duration = Duration::from_secs(3);
+/// Resets within this time are one.
+const RESET_AGAIN: Duration = Duration::from_secs(2);
 /// What of QEMU's standard error is kept.
 const STDERR_MAX: usize = 64 << 10;
 
@@ -108,13 +110,14 @@ struct Vm<'a> {
     signals: Signals,
     phase: Phase,
     progress: Progress,
-    /// Of the connections when `progress` began.
+    /// Of the connections when the node was last asked.
     epoch: u64,
     status: Option<Question>,
     status_due: Instant,
     ask_due: Instant,
     /// The order to shut down, and when it is late.
     order: Option<(Question, Instant)>,
+    reset: Option<Instant>,
     guest_off: bool,
     reason: String,
 }
@@ -164,6 +167,7 @@ impl<'a> Vm<'a> {
             status_due: now,
             ask_due: now + ASK_AGAIN,
             order: None,
+            reset: None,
             guest_off: false,
             reason: "unknown".to_owned(),
         })
@@ -244,7 +248,6 @@ impl<'a> Vm<'a> {
         }
         if self.mux.epoch() != self.epoch {
             self.epoch = self.mux.epoch();
-            self.progress = Progress::new(self.setup.declared);
             (self.status, self.status_due) = (None, now);
         }
         if self.wants_status() && now >= self.status_due {
@@ -284,9 +287,22 @@ impl<'a> Vm<'a> {
             match event {
                 Event::GuestOff => self.guest_off = true,
                 Event::Ends(reason) => self.reason = reason,
-                Event::Reset => self.console.say("node     restarts"),
+                Event::Reset => self.on_reset(),
             }
         }
+    }
+
+    /// The relay is gone: clients wait for the next one instead of hanging in its connections.
+    fn on_reset(&mut self) {
+        let now = Instant::now();
+        // The guest tries several ways to reset, and QEMU reports each.
+        if self.reset.is_none_or(|last| now - last > RESET_AGAIN) {
+            self.console.say("node     restarts");
+        }
+        self.reset = Some(now);
+        self.mux.restart();
+        self.status = None;
+        self.progress = Progress::new(self.setup.declared);
     }
 
     fn on_client(&mut self) -> io::Result<()> {

@@ -96,7 +96,7 @@ impl Mux {
     }
 
     /// Whether connections can be opened: both sides know of each other, and there is room.
-    #[cfg(any(feature = "builder", test))]
+    #[cfg(feature = "builder")]
     pub fn has_room(&self) -> bool {
         self.link.is_answered() && self.connections.len() < CONNECTIONS_MAX
     }
