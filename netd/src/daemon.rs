@@ -74,12 +74,25 @@ struct Repair {
     tables: bool,
     /// Repairs in a row that found something to do.
     row: u32,
+    /// What was last said to be wrong, so that it is said once.
+    problems: Vec<String>,
 }
 
 impl Repair {
     fn schedule(&mut self, now: Instant) {
         let wait = SETTLE.saturating_mul(1 << self.row.min(10)).min(SETTLE_MAX);
         self.at.get_or_insert(now + wait);
+    }
+
+    /// Something could not be done, perhaps only now: says so when it is news, and has it tried again.
+    fn complain(&mut self, problems: Vec<String>, now: Instant) {
+        if !problems.is_empty() {
+            self.at.get_or_insert(now + SETTLE_MAX);
+        }
+        for problem in problems.iter().filter(|problem| !self.problems.contains(problem)) {
+            eprintln!("netd: {problem}");
+        }
+        self.problems = problems;
     }
 }
 
@@ -184,24 +197,30 @@ impl Daemon {
     fn repair(&mut self, now: Instant) {
         self.repair.at = None;
         let mut changed = false;
+        let mut problems = Vec::new();
         if std::mem::take(&mut self.repair.tables)
             && let Some(state) = &self.state
         {
             match self.firewall.ensure(state) {
                 Ok(ensured) => changed |= ensured.changed,
-                Err(error) => eprintln!("netd: {}", chain(&error)),
+                Err(error) => {
+                    problems.push(chain(&error));
+                    self.repair.tables = true;
+                }
             }
         }
         let (done, outcome) = self.reconcile_links(now);
-        if changed || done > 0 {
+        if let Some(state) = &self.state {
+            problems.extend(self.dns.declare(state));
+        }
+        problems.extend(outcome.failed.into_values().chain(outcome.errors));
+        if changed || done > 0 && problems.is_empty() {
             eprintln!("netd: repaired what was changed from outside");
             self.repair.row += 1;
         } else {
             self.repair.row = 0;
         }
-        for problem in outcome.failed.values().chain(&outcome.errors) {
-            eprintln!("netd: {problem}");
-        }
+        self.repair.complain(problems, now);
     }
 
     fn on_supervisor(&mut self, now: Instant) {
@@ -235,7 +254,10 @@ impl Daemon {
         let (mut refused, mut changed) = (Vec::new(), false);
         match self.firewall.ensure(&state) {
             Ok(ensured) => (refused, changed) = (ensured.refused, ensured.changed),
-            Err(error) => refused.push(chain(&error)),
+            Err(error) => {
+                refused.push(chain(&error));
+                self.repair.tables = true;
+            }
         }
         self.state = Some(state);
         let (done, outcome) = self.reconcile_links(now);
@@ -244,19 +266,13 @@ impl Daemon {
             errors.extend(self.dns.declare(state));
         }
         if changed || done > 0 {
-            eprintln!(
-                "netd: generation {generation}: {done} changes to links{}",
-                if changed { ", new rules" } else { "" }
-            );
-        }
-        for (network, problem) in &outcome.failed {
-            eprintln!("netd: the network '{network}' is not up: {problem}");
+            let rules = if changed { ", new rules" } else { "" };
+            eprintln!("netd: generation {generation}: {done} changes to links{rules}");
         }
         let error = (!errors.is_empty()).then(|| errors.join("; "));
-        if let Some(error) = &error {
-            eprintln!("netd: {error}");
-        }
+        errors.extend(outcome.failed.values().cloned());
         self.send(&Reply::Declared { generation, failed: outcome.failed, error });
+        self.repair.complain(errors, now);
     }
 
     fn attach(
@@ -284,15 +300,17 @@ impl Daemon {
                     return (done, outcome);
                 }
             };
-            log_error(self.uplink.observe(&seen, now));
+            let uplink = self.uplink.observe(&seen, now).err();
             let plan = plan(state, self.uplink.wanted().as_ref(), &seen);
             if plan.ops.is_empty() {
                 outcome.failed.extend(plan.failed);
+                outcome.errors.extend(uplink.map(|error| chain(&error)));
                 self.settle(&seen);
                 return (done, outcome);
             }
             done += plan.ops.len();
             outcome = kernel::apply(&mut self.links, plan);
+            outcome.errors.extend(uplink.map(|error| chain(&error)));
             self.uplink.applied();
         }
         if let Ok(seen) = kernel::observe(&mut self.links, state) {

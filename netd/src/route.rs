@@ -366,6 +366,7 @@ pub fn delete_default_route(link: u32, gateway: Ipv4Addr) -> Message {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn prefixes_make_masks() {
@@ -384,6 +385,13 @@ mod tests {
             assert!(parse_link(&vec![0; length]).is_none());
             assert!(parse_address(&vec![0; length]).is_none());
             assert!(parse_route(&vec![0; length]).is_none());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_entry_is_too_strange(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            drop((parse_link(&bytes), parse_address(&bytes), parse_route(&bytes)));
         }
     }
 }

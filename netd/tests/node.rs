@@ -217,6 +217,7 @@ fn what_is_changed_behind_its_back_is_put_right() {
             assert!(std::time::Instant::now() < end, "{harm}");
         }
         db.dial("10.88.0.2:80").unwrap_or_else(|e| panic!("{harm}: {e}")).check("well");
+        assert_eq!(db.within(|| lookup("10.88.0.1", "web", A).1.len()), 1, "{harm}");
     }
 }
 

@@ -230,6 +230,7 @@ fn option(mut bytes: &[u8], wanted: u8) -> Option<&[u8]> {
 #[cfg(test)]
 pub mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     pub fn who() -> Identity {
         Identity { mac: [0x52, 1, 2, 3, 4, 5], hostname: "berth".into() }
@@ -295,5 +296,17 @@ pub mod tests {
         assert_eq!(frame.len(), 14 + 20 + 8 + SIZE_MIN);
         assert_eq!(checksum(&frame[14..34]), 0);
         assert_eq!(frame[16..18], 328_u16.to_be_bytes());
+    }
+
+    proptest! {
+        #[test]
+        fn no_options_are_too_strange(options in prop::collection::vec(any::<u8>(), 0..400)) {
+            let mut bytes = reply(5, 7, 86400);
+            bytes.truncate(OPTIONS_AT + 4);
+            bytes.extend(options);
+            if let Some(Reply::Offer(lease) | Reply::Ack(lease)) = parse(&bytes, &who(), 7) {
+                prop_assert!(lease.renewal <= lease.rebinding && lease.rebinding <= lease.seconds);
+            }
+        }
     }
 }

@@ -206,6 +206,7 @@ pub fn truncated(reply: &[u8], query: &Query) -> Vec<u8> {
 #[cfg(test)]
 pub mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     /// A query as a resolver writes it, number 0x1234, recursion desired.
     pub fn query(name: &str, kind: u16) -> Vec<u8> {
@@ -276,5 +277,19 @@ pub mod tests {
         assert!(!is_reply(&reply, [9, 8], &query));
         let other = parse(&self::query("example.net", A)).unwrap();
         assert!(!is_reply(&reply, [9, 9], &other));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_are_too_strange(bytes in prop::collection::vec(any::<u8>(), 0..300), flags in 0..2_u8) {
+            // Mostly a header that passes, so that the question is looked at.
+            let mut framed = vec![1, 2, flags, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+            framed.extend(&bytes);
+            drop(parse(&bytes));
+            if let Ok(query) = parse(&framed) {
+                let answered = answer(&query, Code::NoError, &[]);
+                prop_assert!(answered.len() <= 12 + 255 + 4 && is_reply(&answered, [1, 2], &query));
+            }
+        }
     }
 }

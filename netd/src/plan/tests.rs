@@ -1,5 +1,6 @@
 use super::*;
 use berth_units::spec::Network;
+use proptest::prelude::*;
 
 const GATEWAY: Ipv4Net = Ipv4Net { address: Ipv4Addr::new(10, 88, 0, 1), prefix: 24 };
 
@@ -169,4 +170,135 @@ fn a_gateway_outside_the_subnet_is_onlink() {
         Some(&WantedUplink { ifname: "eth0".into(), config: Some(config) }),
         &[Op::AddAddress("eth0".into(), net, None), Op::SetRoute("eth0".into(), gateway, true)],
     );
+}
+
+/// What the kernel shows after the changes: a model of it, as far as the planner looks.
+fn apply(seen: &mut Seen, ops: &[(Option<Name>, Op)]) {
+    for (_, op) in ops {
+        let index = |seen: &Seen, name: &str| seen.links.iter().find(|link| link.name == name).unwrap().index;
+        let edit = |seen: &mut Seen, name: &str, change: &dyn Fn(&mut Link)| {
+            change(seen.links.iter_mut().find(|link| link.name == name).unwrap());
+        };
+        match op {
+            Op::DeleteLink(name) => {
+                let gone = index(seen, name);
+                seen.links.retain(|link| link.index != gone);
+                seen.addresses.retain(|address| address.link != gone);
+                seen.links.iter_mut().filter(|link| link.master == gone).for_each(|link| link.master = 0);
+            }
+            Op::CreateBridge(name, mac, mtu) => {
+                let index = seen.links.iter().map(|link| link.index).max().unwrap_or(0) + 1;
+                seen.links.push(Link { mac: *mac, mtu: *mtu, up: false, ..bridge(index, name) });
+            }
+            Op::Mark(name) => edit(seen, name, &|link| link.group = OUR_GROUP),
+            Op::SetMac(name, mac) => edit(seen, name, &|link| link.mac = *mac),
+            Op::SetMtu(name, mtu) => edit(seen, name, &|link| link.mtu = *mtu),
+            Op::Up(name) => edit(seen, name, &|link| link.up = true),
+            Op::Sysctl(path, value) => drop(seen.sysctls.insert(path.clone(), value.clone())),
+            Op::AddAddress(name, net, _) => {
+                let link = index(seen, name);
+                seen.addresses.push(Address { link, net: *net, ours: true });
+            }
+            Op::DeleteAddress(name, net) => {
+                let link = index(seen, name);
+                seen.addresses.retain(|address| (address.link, address.net) != (link, *net));
+            }
+            Op::Enslave(name, bridge) => {
+                let master = index(seen, bridge);
+                edit(seen, name, &|link| link.master = master);
+            }
+            Op::SetRoute(name, gateway, _) => {
+                let link = index(seen, name);
+                // The same destination and metric: it is replaced.
+                seen.routes = vec![DefaultRoute { link, gateway: *gateway, ours: true }];
+            }
+            Op::DeleteRoute(link, gateway) => {
+                seen.routes.retain(|route| (route.link, route.gateway) != (*link, *gateway));
+            }
+        }
+    }
+}
+
+fn any_net() -> impl Strategy<Value = Ipv4Net> {
+    (0..4_u8, 8..=32_u8).prop_map(|(n, prefix)| Ipv4Net { address: Ipv4Addr::new(10, 88, 0, n), prefix })
+}
+
+fn any_seen() -> impl Strategy<Value = Seen> {
+    let names = ["br-apps", "br-old", "eth0", "eth1", "v1"];
+    let kinds = prop::sample::select(vec![None, Some("bridge"), Some("veth")]);
+    let groups = prop::sample::select(vec![0, OUR_GROUP]);
+    let link =
+        (kinds, groups, any::<(bool, bool, bool)>(), 0..6_u32).prop_map(|(kind, group, flags, master)| {
+            Link {
+                kind: kind.map(String::from),
+                group,
+                master,
+                up: flags.0,
+                alias: if flags.1 { "apps".into() } else { String::new() },
+                mtu: if flags.2 { 1500 } else { 9000 },
+                ethernet: true,
+                ..Link::default()
+            }
+        });
+    let links = prop::collection::vec(prop::option::of(link), names.len()).prop_map(move |links| {
+        let named = links.into_iter().zip(names).zip(1..);
+        let real = |link: Link, name: &str| match name {
+            // A link with a driver is never of our making.
+            "eth0" | "eth1" => Link { kind: None, group: 0, ..link },
+            _ => link,
+        };
+        named
+            .filter_map(|((link, name), index)| Some(Link { name: name.into(), index, ..real(link?, name) }))
+            .collect::<Vec<_>>()
+    });
+    let address =
+        (1..6_u32, any_net(), any::<bool>()).prop_map(|(link, net, ours)| Address { link, net, ours });
+    let route = (1..6_u32, any_net(), any::<bool>());
+    let route = route.prop_map(|(link, net, ours)| DefaultRoute { link, gateway: net.address, ours });
+    let sysctls =
+        prop::collection::vec(prop::option::of(0..2_u8), sysctls(&state()).len()).prop_map(|values| {
+            let pairs = sysctls(&state()).into_iter().zip(values);
+            pairs.filter_map(|(path, value)| Some((path, value?.to_string()))).collect()
+        });
+    (links, prop::collection::vec(address, 0..5), prop::option::of(route), sysctls).prop_map(
+        |(links, addresses, route, sysctls)| {
+            let there = |index| links.iter().any(|link: &Link| link.index == index);
+            let mut addresses: Vec<_> = addresses.into_iter().filter(|address| there(address.link)).collect();
+            addresses.dedup_by_key(|address| (address.link, address.net));
+            let routes = route.into_iter().filter(|route| there(route.link)).collect();
+            Seen { addresses, routes, sysctls, links }
+        },
+    )
+}
+
+fn any_uplink() -> impl Strategy<Value = Option<WantedUplink>> {
+    let config = (prop::option::of(any_net()), prop::option::of(any_net())).prop_map(|(address, gateway)| {
+        UplinkConfig {
+            address,
+            gateway: gateway.map(|net| net.address).filter(|_| address.is_some()),
+            ..UplinkConfig::default()
+        }
+    });
+    let uplink = prop::option::of(config).prop_map(|config| WantedUplink { ifname: "eth0".into(), config });
+    prop::option::of(uplink)
+}
+
+proptest! {
+    #[test]
+    fn a_plan_that_was_executed_leaves_nothing_to_do(mut seen in any_seen(), uplink in any_uplink()) {
+        let first = plan(&state(), uplink.as_ref(), &seen);
+        apply(&mut seen, &first.ops);
+        let second = plan(&state(), uplink.as_ref(), &seen);
+        prop_assert_eq!(second.ops, vec![]);
+        prop_assert_eq!(second.failed, first.failed);
+    }
+
+    #[test]
+    fn foreign_links_are_left_alone(seen in any_seen()) {
+        for (_, op) in plan(&state(), None, &seen).ops {
+            if let Op::DeleteLink(name) = op {
+                prop_assert!(seen.links.iter().any(|link| link.name == name && link.group == OUR_GROUP));
+            }
+        }
+    }
 }
