@@ -197,6 +197,22 @@ impl Cgroup {
         }
     }
 
+    /// A group that is new: one that is there is removed first, so that its counters begin at zero.
+    ///
+    /// Kernel quirk, seen on 6.12.95: fork compares the parent's group's count of `cgroup.kill` with that of the group
+    /// that CLONE_INTO_CGROUP names (`kill_seq`, kernel/cgroup/cgroup.c). A group that was ever killed kills all who are
+    /// born into it from outside; only a new one takes them.
+    ///
+    /// # Errors
+    /// It has processes (EBUSY), or cannot be made.
+    pub fn renew(path: impl Into<PathBuf>) -> Result<Self, CgroupError> {
+        let old = Self::at(path);
+        if old.path.exists() {
+            old.remove()?;
+        }
+        Self::ensure(old.path)
+    }
+
     /// The directory.
     pub fn path(&self) -> &Path {
         &self.path

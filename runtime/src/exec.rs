@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, fstatfs, openat, openat2};
+use rustix::fs::{CWD, FileType, FsWord, Mode, OFlags, ResolveFlags, fstat, fstatfs, openat, openat2};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::pty::OpenptFlags;
 use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
@@ -124,9 +124,9 @@ pub fn open_pty(target: &ExecSpec) -> Result<Pty, SpawnError> {
 
 /// Character device 5:2 in a devpts.
 fn is_multiplexer(fd: &OwnedFd) -> Result<bool, rustix::io::Errno> {
-    const DEVPTS_SUPER_MAGIC: i64 = 0x1cd1;
+    const DEVPTS_SUPER_MAGIC: FsWord = 0x1cd1;
     let stat = fstat(fd)?;
     let device = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
-    let in_devpts = i64::from(fstatfs(fd)?.f_type) == DEVPTS_SUPER_MAGIC;
+    let in_devpts = fstatfs(fd)?.f_type == DEVPTS_SUPER_MAGIC;
     Ok(in_devpts && FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && device == (5, 2))
 }

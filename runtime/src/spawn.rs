@@ -65,7 +65,7 @@ pub struct Held {
     pub pid: i32,
     /// Readable when it has ended.
     pub pidfd: OwnedFd,
-    /// Its network namespace when it has its own.
+    /// Its network namespace when it has its own (and has not ended already).
     pub netns: Option<OwnedFd>,
     /// As [`Running::status`]: a failure may be known before the release.
     pub status: OwnedFd,
@@ -112,7 +112,11 @@ pub fn spawn(spec: &Spec, stdio: &Stdio<'_>) -> Result<Held, SpawnError> {
     let (pid, pidfd) =
         clone3(&birth, || child::run(&plan, &mut work)).map_err(system("clone a container"))?;
     let netns = match spec.network {
-        Network::Private => Some(network_of(pidfd.as_fd()).map_err(system("open the network namespace"))?),
+        Network::Private => match network_of(pidfd.as_fd()) {
+            // It has ended already; the status pipe tells why.
+            Err(Errno::SRCH) => None,
+            result => Some(result.map_err(system("open the network namespace"))?),
+        },
         Network::Host => None,
     };
     let go = ends.go.ok_or_else(|| system("make a pipe")(io::Error::from(io::ErrorKind::BrokenPipe)))?;

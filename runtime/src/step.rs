@@ -272,10 +272,11 @@ impl fmt::Display for StepError {
         if !self.subject.is_empty() {
             write!(f, " '{}'", self.subject.escape_debug())?;
         }
-        let reason = match (self.step, Errno::from_raw(self.errno)) {
-            (Step::User, Errno::ENOENT) => "the image's /etc/passwd or /etc/group has none of that name",
-            (_, errno) => errno.desc(),
-        };
+        if (self.step, Errno::from_raw(self.errno)) == (Step::User, Errno::ENOENT) {
+            return write!(f, ": the image's /etc/passwd or /etc/group has none of that name");
+        }
+        let reason = io::Error::from_raw_os_error(self.errno).to_string();
+        let reason = reason.split(" (os error").next().unwrap_or(&reason);
         write!(f, ": {reason}")
     }
 }

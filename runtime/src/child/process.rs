@@ -10,6 +10,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets, ThreadNameSpaceType, move_in
 use super::api::{NOTHING, new_mount};
 use super::root::write_all;
 use super::{Child, Fault, Outcome, about, need};
+use crate::capability::Capabilities;
 use crate::plan::Procfs;
 use crate::resolve::open_file;
 use crate::sys::child::{self, Range, close_all_but, place};
@@ -84,8 +85,7 @@ impl<'p> Child<'p> {
 
     pub(super) fn set_rlimits(&self) -> Outcome<'p> {
         for (index, limit) in self.plan.process.rlimits.iter().enumerate() {
-            rustix::process::setrlimit(limit.resource, limit.value.clone())
-                .map_err(about(index, &limit.name))?;
+            rustix::process::setrlimit(limit.resource, limit.value).map_err(about(index, &limit.name))?;
         }
         Ok(())
     }
@@ -137,7 +137,12 @@ impl<'p> Child<'p> {
 
     pub(super) fn set_credentials(&self) -> Outcome<'p> {
         let (process, identity) = (&self.plan.process, &self.work.identity);
-        let keep = CapabilitySet::from_bits_retain(process.capabilities);
+        let keep = if process.capabilities == Capabilities::ALL.bits() {
+            // All means all that there are: a kernel may know fewer than we, or more.
+            rustix::thread::capabilities(None)?.permitted
+        } else {
+            CapabilitySet::from_bits_retain(process.capabilities)
+        };
         drop_bounding(keep)?;
         self.own_descriptors()?;
         rustix::thread::set_thread_groups(identity.groups())?;

@@ -2,7 +2,9 @@
 
 use std::os::fd::AsFd;
 
-use rustix::fs::{CWD, Dev, FileType, Mode, OFlags, fstat, fstatfs, major, minor, mkdirat, openat};
+use rustix::fs::{
+    CWD, Dev, FileType, FsWord, Mode, OFlags, PROC_SUPER_MAGIC, fstat, fstatfs, major, minor, mkdirat, openat,
+};
 use rustix::io::Errno;
 use rustix::mount::{
     FsOpenFlags, MountAttrFlags, MountPropagationFlags, OpenTreeFlags, UnmountFlags, fsconfig_set_flag,
@@ -18,8 +20,7 @@ use crate::plan::{MountPlan, Source, Upper};
 use crate::resolve::{self, Kind, ensure, ensure_own_file};
 use crate::sys::mount::{Reach, set_attributes};
 
-const PROC_SUPER_MAGIC: i64 = 0x9fa0;
-const SYSFS_MAGIC: i64 = 0x6265_6572;
+const SYSFS_MAGIC: FsWord = 0x6265_6572;
 const DIR: Mode = Mode::from_raw_mode(0o755);
 
 impl<'p> Child<'p> {
@@ -107,8 +108,14 @@ impl<'p> Child<'p> {
         let top = need(self.root.as_ref())?;
         let target = ensure(top.as_fd(), &plan.target, plan.kind)?;
         // A link of the image must not lead a mount over the kernel's own files (CVE-2019-16884).
-        if matches!(i64::from(fstatfs(&target)?.f_type), PROC_SUPER_MAGIC | SYSFS_MAGIC) {
+        if matches!(fstatfs(&target)?.f_type, PROC_SUPER_MAGIC | SYSFS_MAGIC) {
             return Err(Errno::LOOP);
+        }
+        // The kernel would only say EINVAL.
+        match (FileType::from_raw_mode(fstat(&target)?.st_mode) == FileType::Directory, plan.kind) {
+            (true, Kind::File) => return Err(Errno::ISDIR),
+            (false, Kind::Directory) => return Err(Errno::NOTDIR),
+            _ => {}
         }
         match &plan.source {
             Source::Tree(tree) => attach(tree.as_fd(), target.as_fd()),
@@ -182,6 +189,8 @@ impl<'p> Child<'p> {
         rustix::process::fchdir(need(self.root.as_ref())?)?;
         // With both the same the old root ends up on top of the new one; pivot_root(2), "pivot_root(".", ".")".
         rustix::process::pivot_root(c".", c".")?;
+        // An unmount takes what is uppermost: first the scratch tmpfs, which lies over the old root, then that.
+        unmount(c".", UnmountFlags::DETACH)?;
         unmount(c".", UnmountFlags::DETACH)?;
         Ok(rustix::process::chdir(c"/")?)
     }

@@ -52,12 +52,17 @@ pub(crate) fn place(fd: BorrowedFd<'_>, number: RawFd) -> Result<(), Errno> {
     check(unsafe { libc::dup3(fd.as_raw_fd(), number, 0) }.into()).map(drop)
 }
 
-/// Default action for every signal. CLONE_CLEAR_SIGHAND leaves ignored ones ignored, as Rust does with SIGPIPE.
+/// Default action for every signal. CLONE_CLEAR_SIGHAND leaves ignored ones ignored, as Rust does with SIGPIPE. By the
+/// system call itself, because libc keeps two signals to itself, which may have been inherited ignored.
 pub(crate) fn default_signals() {
+    const SIGSET_SIZE: usize = 8;
+    // The kernel's struct sigaction has two or three words and the mask: SIG_DFL, no flags, an empty mask.
+    let default = [0_u64; 4];
+    let previous = std::ptr::null_mut::<u64>();
     for signal in 1..=64 {
-        // SAFETY: SIG_DFL installs no code. That it fails for SIGKILL, SIGSTOP and the two that libc keeps for itself
-        // is known and harmless.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        // SAFETY: `default` is at least as long as the kernel's struct sigaction and alive during the call; SIG_DFL
+        // installs no code; nothing is written through a null pointer. It fails for SIGKILL and SIGSTOP, harmlessly.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), previous, SIGSET_SIZE) };
     }
 }
 

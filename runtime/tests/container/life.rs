@@ -92,13 +92,13 @@ fn signals_reach_it_as_if_nobody_had_touched_them() {
 fn extra_descriptors_arrive_at_their_numbers() {
     let sandbox = Sandbox::new();
     let ((out, out_write), (extra, extra_write), null) = (pipe(), pipe(), null());
-    let spec = sandbox.spec("echo ready >&5; echo $(ls /proc/1/fd)");
+    let spec = sandbox.spec("echo ready >&5; ls /proc/1/fd; true");
     let mut stdio = stdio(null.as_fd(), out_write.as_fd(), null.as_fd());
     stdio.extra.push((extra_write.as_fd(), 5));
     let running = spawn(&spec, &stdio).unwrap().release().unwrap();
     drop((out_write, extra_write));
     assert_eq!(read_all(extra), "ready\n");
-    assert_eq!(read_all(out), "0 1 2 5\n");
+    assert_eq!(read_all(out), "0\n1\n2\n5\n");
     assert_eq!(wait(&running.pidfd), 0);
 }
 
@@ -157,13 +157,13 @@ fn daemon(
 fn a_daemon_has_what_it_is_given_and_nothing_else() {
     let sandbox = Sandbox::new();
     let (out, out_write) = pipe();
-    let script = "echo $(ls /proc/$$/fd) $A $(cat /proc/self/oom_score_adj) $(umask); readlink /proc/$$/fd/0; \
-                  grep ^0: /proc/self/cgroup; grep SigIgn /proc/self/status";
+    let script = "ls /proc/$$/fd; echo $A $(cat /proc/self/oom_score_adj) $(umask); readlink /proc/$$/fd/0; \
+                  grep ^0: /proc/self/cgroup; exec grep SigIgn /proc/self/status";
     let fds = [(out_write.as_fd(), 1), (out_write.as_fd(), 2), (out_write.as_fd(), 9)];
     assert_eq!(daemon(script, &fds, Some(sandbox.cgroup.path())), (Status::Executed, 0));
     drop(out_write);
     let name = sandbox.cgroup.path().file_name().unwrap().to_str().unwrap();
-    let expect = format!("0 1 2 9 1 7 0022\n/dev/null\n0::/{name}\nSigIgn:\t0000000000000000\n");
+    let expect = format!("0\n1\n2\n9\n1 7 0022\n/dev/null\n0::/{name}\nSigIgn:\t0000000000000000\n");
     assert_eq!(read_all(out), expect);
 }
 

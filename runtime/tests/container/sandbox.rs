@@ -102,17 +102,16 @@ impl Sandbox {
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
-        // A failed test must not be followed by a second panic.
         if self.cgroup.path().exists() {
-            let _ = self.cgroup.kill();
+            self.cgroup.kill().unwrap();
             let events = self.cgroup.open_events().unwrap();
             while self.cgroup.populated().unwrap() {
                 poll(&mut [PollFd::new(&events, PollFlags::PRI)], None).unwrap();
             }
-            let _ = self.cgroup.remove();
+            self.cgroup.remove().unwrap();
         }
-        let _ = unmount(&self.dir, UnmountFlags::DETACH);
-        let _ = fs::remove_dir(&self.dir);
+        unmount(&self.dir, UnmountFlags::DETACH).unwrap();
+        fs::remove_dir(&self.dir).unwrap();
     }
 }
 
