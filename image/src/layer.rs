@@ -253,16 +253,17 @@ fn ensure_directories(
     components: &[&[u8]],
     implied: &mut BTreeMap<Vec<u8>, NodeId>,
 ) -> Result<NodeId, EntryFault> {
-    let mut at = Tree::ROOT;
-    for (depth, name) in components.iter().enumerate() {
+    let (mut at, mut path) = (Tree::ROOT, Vec::new());
+    for name in components {
+        path.extend(if path.is_empty() { &b""[..] } else { b"/" });
+        path.extend(*name);
         at = match tree.child(at, name) {
             Some(id) if tree.entries(id).is_some() => id,
             Some(id) if !is_whiteout(tree, id) => return Err(EntryFault::BelowNonDirectory),
             Some(_) => add_directory(tree, at, name, Meta::root(0o755), true)?,
             None => {
                 let id = add_directory(tree, at, name, Meta::root(0o755), false)?;
-                let path = components.get(..=depth).unwrap_or_default().join(&b'/');
-                implied.insert(path, id);
+                implied.insert(path.clone(), id);
                 id
             }
         };
