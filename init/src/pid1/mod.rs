@@ -120,7 +120,7 @@ impl Init {
         let timeout = left.and_then(|left| Timespec::try_from(left).ok());
         let mut fds = Vec::with_capacity(3 + BUTTONS_MAX);
         fds.push(PollFd::new(&self.signals, PollFlags::IN));
-        if let Some(link) = self.supervisor.link() {
+        if let Some(link) = self.supervisor.awaited_link() {
             let out = if link.is_blocked() { PollFlags::OUT } else { PollFlags::empty() };
             fds.push(PollFd::new(link, PollFlags::IN | out));
         }

@@ -33,6 +33,8 @@ struct Life {
     link: Link,
     since: Instant,
     pidfd: OwnedFd,
+    /// It was sent SIGKILL: nothing more is expected of it but its end.
+    is_killed: bool,
     /// Says why, when its program could not be executed.
     status: OwnedFd,
 }
@@ -56,6 +58,14 @@ impl Supervisor {
     pub fn link(&self) -> Option<&Link> {
         match &self.state {
             State::Up(life) => Some(&life.link),
+            State::Down { .. } => None,
+        }
+    }
+
+    /// The channel to it, while there is a point in waiting for it.
+    pub fn awaited_link(&self) -> Option<&Link> {
+        match &self.state {
+            State::Up(life) => Some(&life.link).filter(|_| !life.is_killed),
             State::Down { .. } => None,
         }
     }
@@ -112,7 +122,8 @@ impl Supervisor {
     fn start(&self, since: Instant) -> std::io::Result<Life> {
         let (running, channel) = spawn(&self.program)?;
         let pid = Pid::from_raw(running.pid).ok_or(std::io::ErrorKind::InvalidData)?;
-        Ok(Life { pid, link: Link::new(channel), since, pidfd: running.pidfd, status: running.status })
+        let (link, pidfd, status) = (Link::new(channel), running.pidfd, running.status);
+        Ok(Life { pid, link, since, pidfd, is_killed: false, status })
     }
 
     /// Its process has ended.
@@ -127,8 +138,9 @@ impl Supervisor {
     }
 
     /// It cannot be talked to any more: it is killed, and its end arrives as any other.
-    pub fn kill(&self) {
-        if let State::Up(life) = &self.state {
+    pub fn kill(&mut self) {
+        if let State::Up(life) = &mut self.state {
+            life.is_killed = true;
             // Fails only when it has just ended; by descriptor, so never for somebody who got its number since.
             let _ended = pidfd_send_signal(&life.pidfd, Signal::KILL);
         }

@@ -73,6 +73,7 @@ impl Supervisor {
             observed: Observed::default(),
             held: BTreeMap::new(),
             daemons: Daemons::load(),
+            daemon_status: BTreeMap::new(),
             netd: None,
             generation: u64::from(restarts) << 32,
             uplink: UplinkState::default(),

@@ -72,7 +72,7 @@ impl Supervisor {
     fn try_start(&mut self, unit: &Unit) -> Result<(), Error> {
         let image = container::find_image(&self.images.images, unit)?.clone();
         let launch = launch(unit, &image.config)?;
-        let cgroup = Cgroup::ensure(cgroup_dir(&unit.name))?;
+        let cgroup = Cgroup::renew(cgroup_dir(&unit.name))?;
         cgroup.set(&container::limits(unit, self.node_memory)?)?;
         let context = Context { declared: &self.set.declared, leases: &self.leases };
         let spec = container::spec(&context, unit, &image, &launch)?;

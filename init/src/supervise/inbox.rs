@@ -3,10 +3,12 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use berth_runtime::Daemon;
+use berth_runtime::cgroup::CgroupError;
+use berth_runtime::{Cgroup, Daemon, read_status};
 use berth_units::Name;
 use berth_units::observed::{Attach, NetworkSeen};
 use berth_units::wire::PACKET_MAX;
+use berth_units::wire::init::ExitStatus;
 use berth_units::wire::log;
 use berth_units::wire::net::{Interface, Reply, Request};
 use rustix::fs::inotify;
@@ -122,10 +124,7 @@ impl Supervisor {
     }
 
     fn start_daemon(&mut self, kind: Kind) -> Result<i32, String> {
-        let cgroup = berth_runtime::Cgroup::ensure(Path::new(SYSTEM_CGROUPS).join(kind.name()));
-        let cgroup = cgroup.map_err(|error| Chain(&error).to_string())?;
-        // A supervisor that died between a start and its note of it has left one that nobody knows.
-        cgroup.kill().map_err(|error| Chain(&error).to_string())?;
+        let cgroup = new_group(kind).map_err(|error| Chain(&error).to_string())?;
         let theirs = self.connect_daemon(kind).map_err(|error| format!("no channel: {error}"))?;
         let argv: Vec<_> = kind.command().iter().map(|word| (*word).to_owned()).collect();
         let program = argv.first().cloned().unwrap_or_default();
@@ -143,6 +142,7 @@ impl Supervisor {
             oom_score_adj: -900,
         };
         let running = daemon.spawn().map_err(|error| Chain(&error).to_string())?;
+        self.daemon_status.insert(kind, running.status);
         self.greet_daemon(kind);
         Ok(running.pid)
     }
@@ -186,11 +186,14 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn daemon_exited(&mut self, pid: i32) {
+    pub(super) fn daemon_exited(&mut self, pid: i32, status: ExitStatus) {
         let Some(kind) = self.daemons.exited(pid, clock::now()) else {
             return;
         };
-        warning!("{} ended; starting it again", kind.name());
+        match self.daemon_status.remove(&kind).map(read_status) {
+            Some(Ok(berth_runtime::Status::Failed(step))) => error!("{}: {}", kind.name(), Chain(&step)),
+            _ => warning!("{} ended ({status:?}); starting it again", kind.name()),
+        }
         match kind {
             Kind::Netd => {
                 self.poll.forget(&Source::Netd);
@@ -318,6 +321,17 @@ impl Supervisor {
             send_log(channel, &log::Request::Remove { unit: name.clone() }, &[]);
         }
     }
+}
+
+/// An empty cgroup. A supervisor that died between a start and its note of it has left a process that nobody knows:
+/// it is killed, and the start is tried again when it is gone.
+fn new_group(kind: Kind) -> Result<Cgroup, CgroupError> {
+    let path = Path::new(SYSTEM_CGROUPS).join(kind.name());
+    let old = Cgroup::at(&path);
+    if old.populated().unwrap_or(false) {
+        old.kill()?;
+    }
+    Cgroup::renew(path)
 }
 
 fn send_log(channel: &Channel, request: &log::Request, fds: &[BorrowedFd<'_>]) {

@@ -26,6 +26,7 @@ mod status;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use berth_runtime::Held;
@@ -72,6 +73,8 @@ struct Supervisor {
     /// Processes that wait for their network; they end with this supervisor.
     held: BTreeMap<Name, Held>,
     daemons: Daemons,
+    /// Status pipes of those that this supervisor started: they tell why a program could not be executed.
+    daemon_status: BTreeMap<daemons::Kind, OwnedFd>,
     netd: Option<Channel>,
     generation: u64,
     uplink: UplinkState,
@@ -157,7 +160,7 @@ impl Supervisor {
         match word {
             Word::Exit(exit) => {
                 if self.unit_exited(exit.pid, exit.status).is_none() {
-                    self.daemon_exited(exit.pid);
+                    self.daemon_exited(exit.pid, exit.status);
                 }
                 self.link.say(ToInit::Ack { seq: exit.seq }).map_err(Error::Link)
             }
