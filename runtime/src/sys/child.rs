@@ -47,8 +47,8 @@ fn close_range(first: u32, last: u32, action: Range) -> Result<(), Errno> {
 
 /// Puts a descriptor at a number, not close-on-exec; what was there is closed.
 pub(crate) fn place(fd: BorrowedFd<'_>, number: RawFd) -> Result<(), Errno> {
-    // SAFETY: takes no pointers. `number` is below every descriptor that the child owns (Descriptors::BASE in the
-    // plan), so that no owner loses its descriptor.
+    // SAFETY: takes no pointers. `number` is below every descriptor that the child owns (`Lifted` of the
+    // plan sees to it), so that no owner loses its descriptor.
     check(unsafe { libc::dup3(fd.as_raw_fd(), number, 0) }.into()).map(drop)
 }
 

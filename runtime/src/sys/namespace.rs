@@ -7,8 +7,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
 use super::check;
 
-/// PIDFD_GET_NET_NAMESPACE of Linux 6.11, `_IO(0xFF, 4)`, include/uapi/linux/pidfd.h: the same on every architecture
-/// that has no direction bits in `_IO`, as x86 and arm.
+/// PIDFD_GET_NET_NAMESPACE of Linux 6.11, `_IO(0xFF, 4)`, include/uapi/linux/pidfd.h; the same number on x86 and arm.
 const PIDFD_GET_NET_NAMESPACE: libc::Ioctl = 0xff04;
 
 /// The network namespace of a process.
