@@ -6,4 +6,5 @@ mod hostile;
 mod inside;
 mod join;
 mod life;
+mod limits;
 mod sandbox;
