@@ -265,3 +265,65 @@ fn a_shell_can_be_taught() {
         assert!(output.status.success() && text(&output.stdout).contains("berth"));
     }
 }
+
+/// A terminal as `exec` has it: raw while it runs, and after it as before.
+#[test]
+fn exec_with_a_terminal_is_raw_sends_sizes_and_restores() {
+    use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
+    use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
+
+    let node = FakeNode::start(
+        "tty",
+        |call| match call {
+            Call::Exec(exec) if exec.tty == Some((33, 101)) => Ok(json!({})),
+            call => Err(Fault::Failed { why: format!("{call:?}") }),
+        },
+        |mut stream| {
+            // A key arrives as it was pressed, then a size; each is answered.
+            for kind in [Kind::Stdin, Kind::Resize] {
+                let (mut inbox, mut byte) = (Vec::new(), [0]);
+                while decode(&inbox).unwrap().is_none() {
+                    assert_eq!(stream.read(&mut byte).unwrap(), 1);
+                    inbox.push(byte[0]);
+                }
+                let (found, payload, _) = decode(&inbox).unwrap().unwrap();
+                assert_eq!(found, kind);
+                send(&mut stream, Kind::Stdout, format!("{payload:?};").as_bytes());
+            }
+            send(&mut stream, Kind::Exit, &[0]);
+        },
+    );
+    let main = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&main).unwrap();
+    unlockpt(&main).unwrap();
+    let side = ioctl_tiocgptpeer(&main, OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    let size = |rows, columns| Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    tcsetwinsize(&side, size(33, 101)).unwrap();
+    let before = tcgetattr(&side).unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_berth"))
+        .args(["--node", &format!("unix:{}", node.dir.join("s").display()), "exec", "web", "--", "sh"])
+        .stdin(side.try_clone().unwrap())
+        .stdout(side.try_clone().unwrap())
+        .spawn()
+        .unwrap();
+    let until = |end: &str| {
+        let (mut seen, mut buffer) = (String::new(), [0; 256]);
+        while !seen.ends_with(end) {
+            let len = rustix::io::read(&main, &mut buffer).unwrap();
+            seen.push_str(&text(&buffer[..len]));
+        }
+        seen
+    };
+    // Ctrl-C is only a byte in raw mode; pressed before, it would be echoed as ^C.
+    while tcgetattr(&side).unwrap().local_modes.contains(LocalModes::ICANON) {
+        std::thread::yield_now();
+    }
+    rustix::io::write(&main, b"\x03").unwrap();
+    assert_eq!(until(";"), "[3];");
+    tcsetwinsize(&side, size(50, 200)).unwrap();
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::WINCH).unwrap();
+    assert_eq!(until(";"), "[0, 50, 0, 200];");
+    assert!(child.wait().unwrap().success());
+    assert_eq!(tcgetattr(&side).unwrap().local_modes, before.local_modes);
+}
