@@ -29,9 +29,9 @@ pub const NEEDED_MODULES: &[&str] = &[
 /// What netd needs, no less, but loaded beside the boot.
 #[rustfmt::skip]
 pub const NETWORK_MODULES: &[&str] = &[
-    "virtio_net", "af_packet", "bridge", "veth", "sch_tbf", // uplink, DHCP, networks, bandwidth
-    "nf_tables", "nf_conntrack", "nft_chain_nat", "nft_nat", "nft_masq", "nft_redir", // NAT and published ports
-    "nft_ct", "nft_fib_inet", "nft_fib_ipv4", "nft_limit", "nft_reject_inet",
+    "virtio_net", "af_packet", "bridge", "veth", // uplink, DHCP, networks
+    "nf_tables", "nf_conntrack", "nft_chain_nat", "nft_nat", "nft_masq", // NAT and published ports
+    "nft_ct", "nft_fib_inet", "nft_fib_ipv4",
 ];
 
 /// Loaded at every boot where the kernel has them. crc32c_intel comes first: who needs a checksum chooses its
