@@ -3,15 +3,21 @@
 /// The longest text of one line, bytes. What is longer becomes several lines, each but the last marked.
 pub const LINE_MAX: usize = 16 << 10;
 
+/// Lines are made up to this many bytes at a time: a flood of empty lines grows thirtyfold by its prefixes.
+pub const STEP_MAX: usize = 64 << 10;
+
 /// After a piece of a line that goes on in the next.
 const CUT_MARK: &[u8] = b" [cut]";
 
 /// Appends every whole line of `bytes`, with `prefix` in front, to `out`; returns how many bytes they took.
 ///
-/// What has no end yet stays, unless it is over [`LINE_MAX`] or the stream `is_ended`.
+/// What has no end yet stays, unless it is over [`LINE_MAX`] or the stream `is_ended`; so does what comes after
+/// `out` has grown to [`STEP_MAX`].
 pub fn format_lines(prefix: &[u8], bytes: &[u8], is_ended: bool, out: &mut Vec<u8>) -> usize {
     let mut rest = bytes;
-    while let Some((text, mark, used)) = next_line(rest, is_ended) {
+    while out.len() < STEP_MAX
+        && let Some((text, mark, used)) = next_line(rest, is_ended)
+    {
         for part in [prefix, text, mark, b"\n"] {
             out.extend_from_slice(part);
         }
@@ -53,6 +59,13 @@ mod tests {
         check(b"a\nb", false, "> a\n", 2);
         check(b"a\nb", true, "> a\n> b\n", 3);
         check(b"\n\n", false, "> \n> \n", 2);
+    }
+
+    #[test]
+    fn a_flood_of_empty_lines_comes_in_steps() {
+        let mut out = Vec::new();
+        let used = format_lines(&[b'>'; 35], &[b'\n'; 100_000], false, &mut out);
+        assert_eq!((used, out.len()), (STEP_MAX / 36 + 1, (STEP_MAX / 36 + 1) * 36));
     }
 
     #[test]
