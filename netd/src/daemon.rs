@@ -63,6 +63,8 @@ pub struct Daemon {
     state: Option<NetState>,
     current: UplinkState,
     reported: Option<UplinkState>,
+    /// Generation in force, and the networks of which the supervisor was last told that they failed.
+    told: (u64, BTreeMap<Name, String>),
     repair: Repair,
     closed: bool,
 }
@@ -110,6 +112,7 @@ impl Daemon {
             state: None,
             current: UplinkState::default(),
             reported: None,
+            told: (0, BTreeMap::new()),
             repair: Repair::default(),
             closed: false,
         })
@@ -213,7 +216,8 @@ impl Daemon {
         if let Some(state) = &self.state {
             problems.extend(self.dns.declare(state));
         }
-        problems.extend(outcome.failed.into_values().chain(outcome.errors));
+        problems.extend(outcome.failed.values().cloned().chain(outcome.errors));
+        self.tell_declared(self.told.0, outcome.failed);
         if changed || done > 0 && problems.is_empty() {
             eprintln!("netd: repaired what was changed from outside");
             self.repair.row += 1;
@@ -271,8 +275,17 @@ impl Daemon {
         }
         let error = (!errors.is_empty()).then(|| errors.join("; "));
         errors.extend(outcome.failed.values().cloned());
+        self.told = (generation, outcome.failed.clone());
         self.send(&Reply::Declared { generation, failed: outcome.failed, error });
         self.repair.complain(errors, now);
+    }
+
+    /// Says it again when other networks fail than before: units wait for the ones that came back.
+    fn tell_declared(&mut self, generation: u64, failed: BTreeMap<Name, String>) {
+        if self.state.is_some() && self.told.1 != failed {
+            self.told.1.clone_from(&failed);
+            self.send(&Reply::Declared { generation, failed, error: None });
+        }
     }
 
     fn attach(
