@@ -39,7 +39,7 @@ pub enum Request {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
-    /// Answer to [`Request::Declare`].
+    /// Answer to [`Request::Declare`], said again whenever other networks fail than before.
     Declared {
         /// Of the request.
         generation: u64,
