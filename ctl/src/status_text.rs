@@ -54,7 +54,7 @@ pub fn details(unit: &UnitStatus, look: Look) -> String {
         }
     };
     fact("unit", Some(format!("{} ({})", unit.name, unit.kind)));
-    fact("state", Some(format!("{} for {}", unit.state, age(seconds(unit.since_seconds)))));
+    fact("state", Some(format!("{}, {}", unit.state, age(seconds(unit.since_seconds)))));
     fact("why", unit.why.clone());
     fact("next try", unit.next_try.clone());
     fact("image", unit.image.clone());
@@ -256,7 +256,7 @@ mod tests {
     #[test]
     fn one_unit_in_full() {
         let text = details(&status().units[0], Look::PLAIN);
-        assert!(text.contains("state      ready for 12s\n"), "{text}");
+        assert!(text.contains("state      ready, 12s\n"), "{text}");
         assert!(text.contains("ports      80->8080/tcp\n"), "{text}");
     }
 

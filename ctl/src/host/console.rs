@@ -112,6 +112,11 @@ impl Console {
         self.push(format!("{first}{text}\n").as_bytes());
     }
 
+    /// The terminal has drawn a `^C`: what is said next begins a line of its own.
+    pub fn interrupted(&mut self) {
+        self.at_line_start = false;
+    }
+
     /// The rest, once QEMU has ended.
     pub fn finish(&mut self) {
         while self.read() {}

@@ -328,7 +328,10 @@ impl<'a> Vm<'a> {
     }
 
     fn on_signals(&mut self) {
-        while self.signals.next().is_some() {
+        while let Some(signal) = self.signals.next() {
+            if signal == Signal::SIGINT {
+                self.console.interrupted();
+            }
             match self.phase {
                 Phase::Running => self.stop(),
                 Phase::Stopping { .. } => self.quit("ending QEMU at once, as if the power were cut"),
