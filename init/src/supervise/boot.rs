@@ -6,8 +6,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use berth_runtime::{Cgroup, Daemon};
 use berth_runtime::cgroup::{CgroupError, Limits};
+use berth_runtime::{Cgroup, Daemon};
 use berth_units::Name;
 use berth_units::addresses::{Leases, assign};
 use berth_units::life::Life;

@@ -15,6 +15,9 @@ pub const FACTORY_DIR: &str = "/factory";
 /// Where all that lasts is mounted.
 pub const DATA_DIR: &str = "/data";
 
+/// linux/magic.h.
+const TMPFS_MAGIC: rustix::fs::FsWord = 0x0102_1994;
+
 /// What a disk is to berth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disk {
@@ -114,8 +117,7 @@ pub fn ensure_data() -> Result<bool, Error> {
 }
 
 fn is_lasting() -> bool {
-    // TMPFS_MAGIC of linux/magic.h.
-    rustix::fs::statfs(DATA_DIR).is_ok_and(|stat| i64::from(stat.f_type) != 0x0102_1994)
+    rustix::fs::statfs(DATA_DIR).is_ok_and(|stat| stat.f_type != TMPFS_MAGIC)
 }
 
 fn mount_on(

@@ -3,7 +3,8 @@
 use std::io;
 use std::path::Path;
 
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use berth_runtime::send_signal;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 /// Sends a signal to a process if it belongs to that cgroup.
 ///
@@ -17,6 +18,5 @@ pub fn send(pid: i32, cgroup: &Path, signal: i32) -> io::Result<()> {
     if !Path::new("/sys/fs/cgroup").join(path).starts_with(cgroup) {
         return Err(io::ErrorKind::NotFound.into());
     }
-    let signal = Signal::from_named_raw(signal).ok_or(io::ErrorKind::InvalidInput)?;
-    Ok(pidfd_send_signal(&pidfd, signal)?)
+    send_signal(&pidfd, signal)
 }
