@@ -225,7 +225,7 @@ mod tests {
     #[test]
     fn what_is_no_call_gets_a_fault() {
         for (text, expect) in [
-            ("{}", "MethodNotFound"),
+            ("{}", "InvalidParameter"),
             ("[", "InvalidParameter"),
             (r#"{"method":"a.b","parameters":{}}"#, "MethodNotFound"),
             (r#"{"method":"io.berth.Control.Stop","parameters":{}}"#, "InvalidParameter"),
