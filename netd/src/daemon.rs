@@ -19,7 +19,7 @@ use crate::netlink::{self, Events, NETFILTER, ROUTE, Socket};
 use crate::plan::{Seen, plan};
 use crate::protocol::{self, Received, Supervisor};
 use crate::uplink::Uplink;
-use crate::{chain, route};
+use crate::{Level, chain, route, say};
 
 /// Events come in flocks; one look at the kernel serves them all.
 const SETTLE: Duration = Duration::from_millis(20);
@@ -92,7 +92,7 @@ impl Repair {
             self.at.get_or_insert(now + SETTLE_MAX);
         }
         for problem in problems.iter().filter(|problem| !self.problems.contains(problem)) {
-            eprintln!("netd: {problem}");
+            say(Level::Error, format_args!("{problem}"));
         }
         self.problems = problems;
     }
@@ -219,7 +219,7 @@ impl Daemon {
         problems.extend(outcome.failed.values().cloned().chain(outcome.errors));
         self.tell_declared(self.told.0, outcome.failed);
         if changed || done > 0 && problems.is_empty() {
-            eprintln!("netd: repaired what was changed from outside");
+            say(Level::Notice, format_args!("repaired what was changed from outside"));
             self.repair.row += 1;
         } else {
             self.repair.row = 0;
@@ -229,7 +229,7 @@ impl Daemon {
 
     fn on_supervisor(&mut self, now: Instant) {
         if let Err(error) = self.supervisor.flush() {
-            eprintln!("netd: {}", chain(&error));
+            say(Level::Error, format_args!("{}", chain(&error)));
         }
         match self.supervisor.receive() {
             Ok(Received::Request(Request::Declare { generation, state }, _)) => {
@@ -238,17 +238,17 @@ impl Daemon {
             Ok(Received::Request(Request::Attach { unit, run, interfaces }, namespace)) => {
                 let error = self.attach(&unit, &interfaces, namespace).err();
                 if let Some(error) = &error {
-                    eprintln!("netd: cannot attach '{unit}': {error}");
+                    say(Level::Error, format_args!("cannot attach '{unit}': {error}"));
                 }
                 self.send(&Reply::Attached { unit, run, error });
             }
             Ok(Received::Nothing) => {}
             Ok(Received::Closed) => self.closed = true,
             Err(error @ protocol::Error::Exchange(_)) => {
-                eprintln!("netd: {}", chain(&error));
+                say(Level::Error, format_args!("{}", chain(&error)));
                 self.closed = true;
             }
-            Err(error) => eprintln!("netd: {}; ignoring it", chain(&error)),
+            Err(error) => say(Level::Error, format_args!("{}; ignoring it", chain(&error))),
         }
     }
 
@@ -271,7 +271,7 @@ impl Daemon {
         }
         if changed || done > 0 {
             let rules = if changed { ", new rules" } else { "" };
-            eprintln!("netd: generation {generation}: {done} changes to links{rules}");
+            say(Level::Info, format_args!("generation {generation}: {done} changes to links{rules}"));
         }
         let error = (!errors.is_empty()).then(|| errors.join("; "));
         errors.extend(outcome.failed.values().cloned());
@@ -348,13 +348,13 @@ impl Daemon {
 
     fn send(&mut self, reply: &Reply) {
         if let Err(error) = self.supervisor.send(reply) {
-            eprintln!("netd: {}", chain(&error));
+            say(Level::Error, format_args!("{}", chain(&error)));
         }
     }
 }
 
 fn log_error(result: Result<(), crate::uplink::Error>) {
     if let Err(error) = result {
-        eprintln!("netd: {}", chain(&error));
+        say(Level::Error, format_args!("{}", chain(&error)));
     }
 }

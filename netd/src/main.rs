@@ -17,6 +17,7 @@ mod route;
 mod uplink;
 
 use std::error::Error;
+use std::io::Write;
 use std::process::ExitCode;
 
 use rustix::rand::{GetRandomFlags, getrandom};
@@ -25,10 +26,26 @@ fn main() -> ExitCode {
     match daemon::Daemon::open().and_then(|mut daemon| daemon.run()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("netd: {}", chain(&error));
+            say(Level::Error, format_args!("{}", chain(&error)));
             ExitCode::FAILURE
         }
     }
+}
+
+/// Severity as in syslog(3), which the kernel's log takes from the front of a line.
+#[derive(Clone, Copy)]
+enum Level {
+    Error = 3,
+    Warning = 4,
+    Notice = 5,
+    Info = 6,
+}
+
+/// Says one line in one write(2): standard error is the kernel's log, where each write is a line of its own.
+fn say(level: Level, text: std::fmt::Arguments<'_>) {
+    let line = format!("<{}>berth: network: {text}\n", level as u8);
+    // Nobody is left to tell.
+    let _lost = std::io::stderr().write_all(line.as_bytes());
 }
 
 /// An error with its causes.

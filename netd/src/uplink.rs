@@ -17,7 +17,7 @@ use crate::dhcp::{Client, Output};
 use crate::kernel::choose_uplink;
 use crate::plan::{Seen, UplinkConfig, WantedUplink};
 use crate::route::Link;
-use crate::{chain, random};
+use crate::{Level, chain, random, say};
 
 const SERVER_PORT: u16 = 67;
 const CLIENT_PORT: u16 = 68;
@@ -171,11 +171,14 @@ impl Uplink {
             match output {
                 Output::Bound(lease) => {
                     let net = lease.address;
-                    eprintln!("netd: the uplink has {}/{} for {} s", net.address, net.prefix, lease.seconds);
+                    say(
+                        Level::Notice,
+                        format_args!("the uplink has {}/{} for {} s", net.address, net.prefix, lease.seconds),
+                    );
                     (self.lease, self.lost, self.renewed) = (Some(lease), false, true);
                 }
                 Output::Lost => {
-                    eprintln!("netd: the uplink's lease is lost");
+                    say(Level::Warning, format_args!("the uplink's lease is lost"));
                     (self.lease, self.lost) = (None, true);
                 }
                 send => self.dhcp.as_ref().map_or(Ok(()), |dhcp| dhcp.send(&send))?,
@@ -213,7 +216,7 @@ impl Dhcp {
         match sent {
             // Not now, said as loudly as silence: the client asks again in time.
             Err(cause) if is_passing(&cause) => {
-                eprintln!("netd: {}", chain(&Error::Send(self.ifname.clone(), cause)));
+                say(Level::Error, format_args!("{}", chain(&Error::Send(self.ifname.clone(), cause))));
                 Ok(())
             }
             other => other.map_err(|cause| Error::Send(self.ifname.clone(), cause)),

@@ -95,7 +95,7 @@ pub fn arguments(machine: &Machine<'_>, fds: Inherited) -> Vec<OsString> {
     args.extend(["-drive".into(), drive("if=none,id=factory,format=raw,read-only=on", machine.factory)]);
     args.extend(["-drive".into(), drive("if=none,id=data,format=raw,discard=unmap", machine.data)]);
     args.extend(["-kernel".into(), machine.kernel.into(), "-initrd".into(), machine.initrd.into()]);
-    let words = format!("console={} loglevel=6 panic=5 {}", machine.arch.console, machine.words);
+    let words = format!("console={} quiet panic=5 {}", machine.arch.console, machine.words);
     args.extend(["-append".into(), words.trim_end().into()]);
     args
 }
@@ -138,7 +138,7 @@ mod tests {
             "user,id=uplink,hostfwd=tcp:127.0.0.1:8080-:80,hostfwd=udp:127.0.0.1:5353-:53 ",
             "format=raw,read-only=on,file=/os/factory.erofs",
             "file=/a,,b/data.raw",
-            "-append console=ttyS0 loglevel=6 panic=5 berth.x=1",
+            "-append console=ttyS0 quiet panic=5 berth.x=1",
         ] {
             assert!(line.contains(part), "{part} in {line}");
         }

@@ -42,6 +42,7 @@ const EARLY: &[Phase] = &[("root", ensure_own_root), ("mounts", mount_all), ("co
 
 const LATE: &[Phase] = &[
     ("sysctl", set_sysctls),
+    ("console level", raise_console_level),
     ("seal", seal_root),
     ("limits", set_limits),
     ("cgroups", cgroup::set_up),
@@ -189,6 +190,21 @@ fn open_console() -> Result<(), BootError> {
         dup(&console).map_err(BootError::of("put standard input and output on the console"))?;
     }
     Ok(())
+}
+
+/// Lines of this severity and worse reach the console: from notices on. A kernel line of `quiet` hides the kernel's own
+/// words about devices, not what the node does then.
+const CONSOLE_LOGLEVEL: u32 = 6;
+
+/// Raises the console's log level; one that was asked for and is higher stays.
+fn raise_console_level() -> Result<(), BootError> {
+    let path = "/proc/sys/kernel/printk";
+    let levels = fs::read_to_string(path).map_err(BootError::of("read the console's log level"))?;
+    let level = levels.split_whitespace().next().and_then(|level| level.parse::<u32>().ok());
+    if level.is_some_and(|level| level >= CONSOLE_LOGLEVEL) {
+        return Ok(());
+    }
+    fs::write(path, CONSOLE_LOGLEVEL.to_string()).map_err(BootError::of("set the console's log level"))
 }
 
 fn set_sysctls() -> Result<(), BootError> {
