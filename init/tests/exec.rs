@@ -207,9 +207,12 @@ fn a_terminal_has_a_size_and_is_resized() {
 #[test]
 fn what_cannot_be_run_is_told() {
     let container = Container::start("absent");
-    let (_, _, (kind, text)) = container.exec_argv(&["/no/such/program"], None).end();
-    let text = String::from_utf8(text).unwrap();
-    assert!(kind == Kind::Error && text.contains("/no/such/program"), "{text}");
+    for (program, code) in [("/no/such/program", 127), ("/etc", 126)] {
+        let (_, errors, last) = container.exec_argv(&[program], None).end();
+        let errors = String::from_utf8(errors).unwrap();
+        assert!(errors.contains(&format!("cannot execute '{program}'")), "{errors}");
+        assert_eq!(last, (Kind::Exit, vec![code]));
+    }
 }
 
 #[test]

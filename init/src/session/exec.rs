@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use berth_runtime::{ExecSpec, Running, Status, Stdio, open_pty, read_status};
+use berth_runtime::{ExecSpec, Running, Status, Stdio, Step, StepError, open_pty, read_status};
 use berth_units::wire::session::Kind;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -15,6 +15,7 @@ use rustix::time::Timespec;
 
 use super::SessionError;
 use super::client::Client;
+use crate::kmsg::Chain;
 
 /// Bytes for the program that may wait for it to read.
 const STDIN_MAX: usize = 128 << 10;
@@ -222,7 +223,9 @@ impl Program {
             client.flush_all().map_err(SessionError::ClientGone)?;
         }
         if let Ok(Status::Failed(step)) = read_status(&self.running.status) {
-            return Err(SessionError::Step(step));
+            let code = code_of_failure(&step).ok_or_else(|| SessionError::Step(step.clone()))?;
+            client.push(Kind::Stderr, format!("{}\n", Chain(&step)).as_bytes());
+            return Ok(code);
         }
         let status =
             rustix::io::retry_on_intr(|| waitpid(Pid::from_raw(self.running.pid), WaitOptions::empty()))
@@ -254,6 +257,17 @@ impl Program {
         if let Some(group) = Pid::from_raw(self.running.pid) {
             let _no_group = kill_process_group(group, signal);
         }
+    }
+}
+
+/// The exit code of a program that is not there or cannot be executed, as shells have it: 127 and 126. What fails
+/// before that is not the program's fault and has no code.
+fn code_of_failure(failed: &StepError) -> Option<u8> {
+    let is_exec = failed.step == Step::Exec;
+    match Errno::from_raw_os_error(failed.errno) {
+        Errno::NOENT | Errno::NOTDIR if is_exec => Some(127),
+        _ if is_exec => Some(126),
+        _ => None,
     }
 }
 
