@@ -318,7 +318,9 @@ fn exits_and_descriptors_outlive_supervisors() {
 fn a_supervisor_that_dies_on_the_way_down_is_told_again() {
     let namespace = Namespace::start("dies-on-stop", &[]);
     let directory = namespace.directory.clone();
+    let start = Instant::now();
     namespace.end();
+    assert!(start.elapsed() < Duration::from_secs(15), "it waited for the deadline, though all was stopped");
     assert_eq!(fs::read_to_string(directory.join("told")).unwrap(), "once\n");
     assert_eq!(fs::read_to_string(directory.join("stopped")).unwrap(), "yes\n");
     clean(&directory);

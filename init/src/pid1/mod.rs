@@ -114,6 +114,10 @@ impl Init {
 
     /// Sleeps until there is something to do.
     fn wait(&self) {
+        // The units' time may have ended by what was just heard: nothing else need ever happen then.
+        if self.shutdown.due(Instant::now()).is_some() {
+            return;
+        }
         let due = [self.supervisor.due(), self.shutdown.deadline()].into_iter().flatten().min();
         // A millisecond over, so that waking up early does not make a round for nothing.
         let left = due.map(|due| due.saturating_duration_since(Instant::now()) + Duration::from_millis(1));
