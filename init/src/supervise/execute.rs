@@ -12,6 +12,7 @@ use berth_units::launch::launch;
 use berth_units::life::{Event, Life, Rest, after_exit, backoff};
 use berth_units::observed::{Attach, Run};
 use berth_units::plan::{Action, KillReason, fingerprint, is_wanted};
+use berth_units::signal::TERM;
 use berth_units::spec::{LogSink, Ready, Unit};
 use berth_units::time::rfc3339;
 use berth_units::wire::control::{ExitReason, LastExit};
@@ -23,6 +24,7 @@ use super::container::{self, Context, Error};
 use super::link::fd_name;
 use super::poll::{Interest, Source};
 use super::records::{self, UNITS_DIR};
+use super::signal::{Delivery, send};
 use super::{Supervisor, clock, network};
 use crate::kmsg::Chain;
 use crate::{error, notice};
@@ -268,7 +270,7 @@ impl Supervisor {
         let timeout = unit.map(|unit| unit.stop.timeout).unwrap_or_default();
         let image = unit.and_then(|unit| self.images.images.get(&unit.image.reference));
         let launch = unit.zip(image).and_then(|(unit, image)| launch(unit, &image.config).ok());
-        let signal = launch.map_or(libc_sigterm(), |launch| launch.stop_signal);
+        let signal = launch.map_or(TERM, |launch| launch.stop_signal);
         let wanted = self.is_wanted_again(name);
         let Some(seen) = self.observed.units.get_mut(name) else {
             return;
@@ -279,8 +281,11 @@ impl Supervisor {
         }
         let pid = seen.record.run.as_ref().map(|run| run.pid);
         self.step(name, Event::StopSent);
-        if let Some(Err(error)) = pid.map(|pid| super::signal::send(pid, &cgroup_dir(name), signal)) {
-            error!("cannot signal '{name}': {error}; it is killed at its deadline");
+        match pid.map(|pid| send(pid, &cgroup_dir(name), signal)) {
+            // What the signal would have done to it anywhere else; waiting for the deadline would change nothing.
+            Some(Ok(Delivery::Unheard)) => self.kill_cgroup(name),
+            Some(Err(error)) => error!("cannot signal '{name}': {error}; it is killed at its deadline"),
+            Some(Ok(Delivery::Sent)) | None => {}
         }
     }
 
@@ -421,8 +426,4 @@ fn log_pipe() -> std::io::Result<OwnedFd> {
 fn reopen(pipe: impl AsFd, read: bool) -> std::io::Result<OwnedFd> {
     let path = format!("/proc/self/fd/{}", pipe.as_fd().as_raw_fd());
     Ok(std::fs::File::options().read(read).write(true).open(path)?.into())
-}
-
-fn libc_sigterm() -> i32 {
-    rustix::process::Signal::TERM.as_raw()
 }
