@@ -7,6 +7,7 @@
 
 mod container;
 mod draft;
+mod events;
 mod lifecycle;
 mod mounts;
 mod network;
@@ -22,7 +23,7 @@ mod value;
 mod volume;
 
 pub(crate) use draft::{ContainerDraft, MountDraft, NetworkDraft, NodeDraft, UplinkWord};
-pub use take::Shape;
+pub use take::{Choice, Shape};
 pub(crate) use take::{Flaw, Take, Word};
 pub use text::Text;
 pub(crate) use value::describe;
@@ -37,8 +38,19 @@ pub(crate) struct Key<T: 'static> {
     pub default: &'static str,
     /// The file or the table cannot do without it.
     pub required: bool,
+    /// Whether this version carries it out.
+    pub effect: Effect,
     /// Its values, and where they go.
     pub take: Take<T>,
+}
+
+/// Whether this version of berth does what a key says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// It does.
+    Now,
+    /// Not yet: the value is checked, and a file that sets the key is refused.
+    Planned,
 }
 
 /// A table that holds keys.
@@ -49,6 +61,8 @@ pub(crate) struct Section<T: 'static> {
     pub doc: &'static str,
     /// Of a table whose entries the user names: what the names are made of, and what an entry begins with.
     pub entries: Option<(Text, Open<T>)>,
+    /// Of the table as a whole: with a planned one all keys below it are planned.
+    pub effect: Effect,
 }
 
 /// Makes the entry of that name.
@@ -67,19 +81,51 @@ pub(crate) struct Schema<T: 'static> {
 }
 
 const fn key<T>(path: &'static str, default: &'static str, take: Take<T>, doc: &'static str) -> Key<T> {
-    Key { path, doc, default, required: false, take }
+    Key { path, doc, default, required: false, effect: Effect::Now, take }
 }
 
 const fn required<T>(path: &'static str, take: Take<T>, doc: &'static str) -> Key<T> {
-    Key { path, doc, default: "", required: true, take }
+    Key { path, doc, default: "", required: true, effect: Effect::Now, take }
 }
 
+/// A key without effect yet; its setter is [`later`].
+const fn planned<T>(path: &'static str, default: &'static str, take: Take<T>, doc: &'static str) -> Key<T> {
+    Key { path, doc, default, required: false, effect: Effect::Planned, take }
+}
+
+/// The same, without which its table makes no sense.
+const fn planned_required<T>(path: &'static str, take: Take<T>, doc: &'static str) -> Key<T> {
+    Key { path, doc, default: "", required: true, effect: Effect::Planned, take }
+}
+
+/// Where the value of a planned key goes: nowhere.
+fn later<T, V>(_: &mut T, _: &str, _: V) {}
+
 const fn section<T>(path: &'static str, doc: &'static str) -> Section<T> {
-    Section { path, doc, entries: None }
+    Section { path, doc, entries: None, effect: Effect::Now }
 }
 
 const fn named<T>(path: &'static str, name: Text, open: Open<T>, doc: &'static str) -> Section<T> {
-    Section { path, doc, entries: Some((name, open)) }
+    Section { path, doc, entries: Some((name, open)), effect: Effect::Now }
+}
+
+/// A table without effect yet, with all below it.
+const fn planned_section<T>(path: &'static str, doc: &'static str) -> Section<T> {
+    Section { path, doc, entries: None, effect: Effect::Planned }
+}
+
+/// The same, with entries that the user names.
+const fn planned_named<T>(path: &'static str, name: Text, doc: &'static str) -> Section<T> {
+    Section { path, doc, entries: Some((name, |_, _| ())), effect: Effect::Planned }
+}
+
+const fn word<T>(word: &'static str, doc: &'static str, set: fn(&mut T, &str)) -> Word<T> {
+    Word { word, doc, effect: Effect::Now, set }
+}
+
+/// A word without effect yet.
+const fn planned_word<T>(word: &'static str, doc: &'static str) -> Word<T> {
+    Word { word, doc, effect: Effect::Planned, set: |_, _| () }
 }
 
 /// The version of the rules that this berth knows.
@@ -96,6 +142,7 @@ pub(crate) static CONTAINER: Schema<ContainerDraft> = Schema {
         networking::SECTIONS,
         lifecycle::SECTIONS,
         security::SECTIONS,
+        events::SECTIONS,
     ],
     keys: &[
         container::KEYS,
@@ -105,6 +152,7 @@ pub(crate) static CONTAINER: Schema<ContainerDraft> = Schema {
         networking::KEYS,
         lifecycle::KEYS,
         security::KEYS,
+        events::KEYS,
     ],
     unsupported: unsupported::CONTAINER,
 };
@@ -135,6 +183,12 @@ impl<T> Schema<T> {
 
     pub(crate) fn section(&self, path: &str) -> Option<&'static Section<T>> {
         self.sections.iter().copied().flatten().find(|section| section.path == path)
+    }
+
+    /// Whether this version carries out the key or table of that path.
+    pub(crate) fn effect(&self, path: &str) -> Effect {
+        let key = self.key(path).map(|key| key.effect);
+        key.or_else(|| self.section(path).map(|section| section.effect)).unwrap_or(Effect::Now)
     }
 
     /// Paths of everything: keys and tables.
@@ -183,6 +237,8 @@ pub struct Row {
     pub shape: Option<Shape>,
     /// Of a table whose entries the user names: what the names are.
     pub entries: Option<Text>,
+    /// Whether this version carries it out.
+    pub effect: Effect,
 }
 
 /// The whole table: keys and tables of every kind of file.
@@ -193,18 +249,30 @@ pub fn rows() -> Vec<Row> {
 impl<T> Schema<T> {
     fn rows(&self) -> Vec<Row> {
         let kind = self.kind;
-        let tables = self.sections.iter().copied().flatten().map(|Section { path, doc, entries }| Row {
-            kind,
-            path,
-            doc,
-            default: "",
-            required: false,
-            shape: None,
-            entries: entries.as_ref().map(|(name, _)| *name),
-        });
-        let keys = self.keys.iter().copied().flatten().map(|Key { path, doc, default, required, take }| {
-            Row { kind, path, doc, default, required: *required, shape: Some(take.shape()), entries: None }
-        });
+        let tables =
+            self.sections.iter().copied().flatten().map(|Section { path, doc, entries, effect }| Row {
+                kind,
+                path,
+                doc,
+                default: "",
+                required: false,
+                shape: None,
+                entries: entries.as_ref().map(|(name, _)| *name),
+                effect: *effect,
+            });
+        let keys =
+            self.keys.iter().copied().flatten().map(|Key { path, doc, default, required, effect, take }| {
+                Row {
+                    kind,
+                    path,
+                    doc,
+                    default,
+                    required: *required,
+                    shape: Some(take.shape()),
+                    entries: None,
+                    effect: *effect,
+                }
+            });
         tables.chain(keys).collect()
     }
 }

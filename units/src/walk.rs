@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::codes::{ENTRY_NAME, MISSING_KEY, UNKNOWN_KEY, UNSUPPORTED_KEY, WRONG_TYPE};
 use crate::fault::{FAULTS_MAX, Fault, Place, clip};
-use crate::keys::{Flaw, Key, Schema, Shape, Text, describe};
+use crate::keys::{Effect, Flaw, Key, Schema, Shape, Text, describe};
 use crate::nearest::nearest;
 
 /// Where the keys of a file stand, by dotted path (`ports.http.host`).
@@ -52,7 +52,7 @@ pub(crate) fn walk<T>(
     draft: &mut T,
 ) -> (Spans, Vec<Fault>) {
     let mut walk = Walk { schema, file, draft, spans: Spans::default(), faults: Vec::new() };
-    walk.table(&Level { pattern: "", path: "", entry: "", span: 0..0 }, table);
+    walk.table(&Level { pattern: "", path: "", entry: "", span: 0..0, planned: false }, table);
     (walk.spans, walk.faults)
 }
 
@@ -74,6 +74,8 @@ struct Level<'l> {
     entry: &'l str,
     /// Of the table's key.
     span: Range<usize>,
+    /// The table is not carried out yet; that has been said.
+    planned: bool,
 }
 
 impl<T> Walk<'_, T> {
@@ -107,10 +109,7 @@ impl<T> Walk<'_, T> {
         }
         let place = Place { file: self.file, span };
         let fault = match plain && self.schema.is_unsupported(&pattern) {
-            true => {
-                Fault::error(UNSUPPORTED_KEY, place, format!("key '{}' is not supported yet", clip(name)))
-                    .help("take it out; this version of berth would not carry it out")
-            }
+            true => unsupported(name, place),
             false => self.unknown(level, name, place),
         };
         self.faults.push(fault);
@@ -126,14 +125,18 @@ impl<T> Walk<'_, T> {
     ) {
         let path = join(level.path, name);
         self.spans.0.insert(path.clone(), (span.clone(), value.span()));
+        let planned = level.planned || self.schema.effect(pattern) == Effect::Planned;
+        if planned && !level.planned {
+            self.faults.push(unsupported(name, Place { file: self.file, span: span.clone() }));
+        }
         if let Some(key) = self.schema.key(pattern) {
             let flaws = key.take.apply(self.draft, level.entry, value);
-            for (span, flaw) in flaws {
+            for (span, flaw) in flaws.into_iter().filter(|(_, flaw)| !planned || !flaw.is_unsupported()) {
                 let fault = self.flaw(key, &path, span, flaw);
                 self.faults.push(fault);
             }
         } else if let DeValue::Table(table) = value.get_ref() {
-            self.table(&Level { pattern, path: &path, entry: level.entry, span }, table);
+            self.table(&Level { pattern, path: &path, entry: level.entry, span, planned }, table);
         } else {
             let found = describe(value.get_ref());
             let message = format!("'{}' is a table, not {found}", clip(&path));
@@ -227,6 +230,11 @@ impl<T> Walk<'_, T> {
             }
         }
     }
+}
+
+fn unsupported(name: &str, place: Place) -> Fault {
+    Fault::error(UNSUPPORTED_KEY, place, format!("key '{}' is not supported yet", clip(name)))
+        .help("take it out; this version of berth would not carry it out")
 }
 
 fn missing_help<T>(key: &Key<T>, below: &str) -> String {

@@ -1,7 +1,7 @@
 //! Who the unit is, its image and the root made of it.
 
 use super::draft::ContainerDraft;
-use super::{Key, Section, Take, Text, Word, key, named, required, section};
+use super::{Key, Section, Take, Text, Word, key, named, required, section, word};
 use crate::spec::{Start, Upper};
 
 pub(super) const SECTIONS: &[Section<ContainerDraft>] = &[
@@ -60,19 +60,11 @@ pub(super) const KEYS: &[Key<ContainerDraft>] = &[
 ];
 
 const START: &[Word<ContainerDraft>] = &[
-    Word { word: "boot", doc: "with the node", set: |d, _| d.unit.start = Start::Boot },
-    Word { word: "manual", doc: "only by `berth start`", set: |d, _| d.unit.start = Start::Manual },
+    word("boot", "with the node", |d, _| d.unit.start = Start::Boot),
+    word("manual", "only by `berth start`", |d, _| d.unit.start = Start::Manual),
 ];
 
 const UPPER: &[Word<ContainerDraft>] = &[
-    Word {
-        word: "tmpfs",
-        doc: "RAM, gone with the container",
-        set: |d, _| d.unit.rootfs.upper = Upper::Tmpfs,
-    },
-    Word {
-        word: "disk",
-        doc: "the data partition, emptied at every start",
-        set: |d, _| d.unit.rootfs.upper = Upper::Disk,
-    },
+    word("tmpfs", "RAM, gone with the container", |d, _| d.unit.rootfs.upper = Upper::Tmpfs),
+    word("disk", "the data partition, emptied at every start", |d, _| d.unit.rootfs.upper = Upper::Disk),
 ];

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::draft::{ContainerDraft, fit};
-use super::{Key, Section, Take, Text, Word, key, named, section};
+use super::{Key, Section, Take, Text, Word, key, named, section, word};
 use crate::Name;
 use crate::spec::{Depends, LogSink, Policy, Until};
 
@@ -76,28 +76,22 @@ pub(super) const KEYS: &[Key<ContainerDraft>] = &[
 ];
 
 const UNTIL: &[Word<ContainerDraft>] = &[
-    Word {
-        word: "started",
-        doc: "its process has been executed",
-        set: |d, at| depend(d, at, Until::Started),
-    },
-    Word { word: "ready", doc: "it is ready", set: |d, at| depend(d, at, Until::Ready) },
+    word("started", "its process has been executed", |d, at| depend(d, at, Until::Started)),
+    word("ready", "it is ready", |d, at| depend(d, at, Until::Ready)),
 ];
 
 const POLICY: &[Word<ContainerDraft>] = &[
-    Word { word: "always", doc: "however it ended", set: |d, _| d.unit.restart.policy = Policy::Always },
-    Word {
-        word: "on-failure",
-        doc: "after an exit code other than 0, a signal, or out of memory",
-        set: |d, _| d.unit.restart.policy = Policy::OnFailure,
-    },
-    Word { word: "never", doc: "never", set: |d, _| d.unit.restart.policy = Policy::Never },
+    word("always", "however it ended", |d, _| d.unit.restart.policy = Policy::Always),
+    word("on-failure", "after an exit code other than 0, a signal, or out of memory", |d, _| {
+        d.unit.restart.policy = Policy::OnFailure
+    }),
+    word("never", "never", |d, _| d.unit.restart.policy = Policy::Never),
 ];
 
 const SINK: &[Word<ContainerDraft>] = &[
-    Word { word: "store", doc: "files on the data partition", set: |d, _| d.unit.log.to = LogSink::Store },
-    Word { word: "ram", doc: "files in RAM", set: |d, _| d.unit.log.to = LogSink::Ram },
-    Word { word: "none", doc: "discarded", set: |d, _| d.unit.log.to = LogSink::None },
+    word("store", "files on the data partition", |d, _| d.unit.log.to = LogSink::Store),
+    word("ram", "files in RAM", |d, _| d.unit.log.to = LogSink::Ram),
+    word("none", "discarded", |d, _| d.unit.log.to = LogSink::None),
 ];
 
 fn depend(draft: &mut ContainerDraft, unit: &str, until: Until) {

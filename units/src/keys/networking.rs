@@ -1,7 +1,7 @@
 //! How a container is reached and what it reaches.
 
 use super::draft::{ContainerDraft, fit};
-use super::{Key, Section, Take, Text, Word, key, named, required, section};
+use super::{Key, Section, Take, Text, Word, key, named, planned_word, required, section, word};
 use crate::Name;
 use crate::spec::{Attachment, NetworkMode, Protocol};
 
@@ -58,22 +58,16 @@ pub(super) const KEYS: &[Key<ContainerDraft>] = &[
 ];
 
 const MODE: &[Word<ContainerDraft>] = &[
-    Word {
-        word: "bridge",
-        doc: "its own, attached to networks",
-        set: |d, _| d.unit.network = NetworkMode::Bridge,
-    },
-    Word { word: "host", doc: "the node's", set: |d, _| d.unit.network = NetworkMode::Host },
-    Word {
-        word: "none",
-        doc: "its own, with nothing but loopback",
-        set: |d, _| d.unit.network = NetworkMode::None,
-    },
+    word("bridge", "its own, attached to networks", |d, _| d.unit.network = NetworkMode::Bridge),
+    word("host", "the node's", |d, _| d.unit.network = NetworkMode::Host),
+    word("none", "its own, with nothing but loopback", |d, _| d.unit.network = NetworkMode::None),
+    planned_word("unit:NAME", "that of another unit"),
 ];
 
 const PROTOCOL: &[Word<ContainerDraft>] = &[
-    Word { word: "tcp", doc: "TCP", set: |d, at| d.port(at).protocol = Some(Protocol::Tcp) },
-    Word { word: "udp", doc: "UDP", set: |d, at| d.port(at).protocol = Some(Protocol::Udp) },
+    word("tcp", "TCP", |d, at| d.port(at).protocol = Some(Protocol::Tcp)),
+    word("udp", "UDP", |d, at| d.port(at).protocol = Some(Protocol::Udp)),
+    planned_word("sctp", "SCTP"),
 ];
 
 fn attach(draft: &mut ContainerDraft, network: &str, change: impl FnOnce(&mut Attachment)) {

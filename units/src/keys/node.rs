@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::draft::{NodeDraft, UplinkWord};
-use super::{Key, Section, Take, Text, Word, key, required, section};
+use super::{Key, Section, Take, Text, Word, key, required, section, word};
 
 pub(super) const SECTIONS: &[Section<NodeDraft>] = &[
     section("uplink", "How the node reaches the outside."),
@@ -52,7 +52,7 @@ pub(super) const KEYS: &[Key<NodeDraft>] = &[
 ];
 
 const MODE: &[Word<NodeDraft>] = &[
-    Word { word: "dhcp", doc: "from a DHCP server", set: |d, _| d.mode = UplinkWord::Dhcp },
-    Word { word: "static", doc: "from uplink.address", set: |d, _| d.mode = UplinkWord::Static },
-    Word { word: "none", doc: "the node stays off the network", set: |d, _| d.mode = UplinkWord::None },
+    word("dhcp", "from a DHCP server", |d, _| d.mode = UplinkWord::Dhcp),
+    word("static", "from uplink.address", |d, _| d.mode = UplinkWord::Static),
+    word("none", "the node stays off the network", |d, _| d.mode = UplinkWord::None),
 ];

@@ -1,7 +1,7 @@
 //! How far a container is opened up.
 
 use super::draft::ContainerDraft;
-use super::{Key, Section, Take, Text, Word, key, named, section};
+use super::{Key, Section, Take, Text, Word, key, named, section, word};
 use crate::spec::Profile;
 
 pub(super) const SECTIONS: &[Section<ContainerDraft>] = &[
@@ -38,19 +38,11 @@ pub(super) const KEYS: &[Key<ContainerDraft>] = &[
 ];
 
 const PROFILE: &[Word<ContainerDraft>] = &[
-    Word {
-        word: "restricted",
-        doc: "no capabilities",
-        set: |d, _| d.unit.security.profile = Profile::Restricted,
-    },
-    Word {
-        word: "baseline",
-        doc: "what ordinary images expect of root",
-        set: |d, _| d.unit.security.profile = Profile::Baseline,
-    },
-    Word {
-        word: "privileged",
-        doc: "all capabilities, nothing masked, the node's devices",
-        set: |d, _| d.unit.security.profile = Profile::Privileged,
-    },
+    word("restricted", "no capabilities", |d, _| d.unit.security.profile = Profile::Restricted),
+    word("baseline", "what ordinary images expect of root", |d, _| {
+        d.unit.security.profile = Profile::Baseline
+    }),
+    word("privileged", "all capabilities, nothing masked, the node's devices", |d, _| {
+        d.unit.security.profile = Profile::Privileged
+    }),
 ];

@@ -9,7 +9,8 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::text::Text;
-use super::value;
+use super::{Effect, value};
+use crate::codes::UNSUPPORTED_KEY;
 use crate::diagnostic::Code;
 use crate::human;
 use crate::quantity::{Amount, MilliCpus};
@@ -51,7 +52,25 @@ pub(crate) enum Take<T: 'static> {
 pub(crate) struct Word<T: 'static> {
     pub word: &'static str,
     pub doc: &'static str,
+    pub effect: Effect,
     pub set: fn(&mut T, &str),
+}
+
+/// One of the words that a key takes, as data. A word that ends in `:NAME` stands for all names.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Choice {
+    /// As it is written.
+    pub word: &'static str,
+    /// What it means.
+    pub doc: &'static str,
+    /// Whether this version carries it out.
+    pub effect: Effect,
+}
+
+impl Choice {
+    fn of<T>(word: &Word<T>) -> Self {
+        Self { word: word.word, doc: word.doc, effect: word.effect }
+    }
 }
 
 /// Why a value is not taken.
@@ -61,6 +80,13 @@ pub(crate) enum Flaw {
     Type(&'static str),
     /// Of the right type.
     Value { code: Code, what: String, help: Option<String> },
+}
+
+impl Flaw {
+    /// Nothing is wrong with the value, but it is not carried out yet.
+    pub(crate) fn is_unsupported(&self) -> bool {
+        matches!(self, Self::Value { code: UNSUPPORTED_KEY, .. })
+    }
 }
 
 /// Every flaw of a value with its place.
@@ -121,7 +147,7 @@ impl<T> Take<T> {
             Self::Factor(_) => Shape::Factor,
             Self::Text(text, _) => Shape::Text(*text),
             Self::List(text, _) => Shape::List(*text),
-            Self::Words(words) => Shape::Words(words.iter().map(|word| (word.word, word.doc)).collect()),
+            Self::Words(words) => Shape::Words(words.iter().map(Choice::of).collect()),
             Self::Duration(min, max, _) => Shape::Duration { min: *min, max: *max },
             Self::Size(min, max, _) => Shape::Size { min: *min, max: *max },
             Self::Amount(_) => Shape::Amount,
@@ -160,7 +186,7 @@ pub enum Shape {
     /// A list of strings.
     List(Text),
     /// One of these words, each with its meaning.
-    Words(Vec<(&'static str, &'static str)>),
+    Words(Vec<Choice>),
     /// A length of time.
     Duration {
         /// Shortest.
@@ -208,7 +234,7 @@ impl fmt::Display for Shape {
             Self::Text(text) => return write!(f, "{text}"),
             Self::List(text) => return write!(f, "a list, each entry {text}"),
             Self::Words(words) => {
-                let words: Vec<_> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
+                let words: Vec<_> = words.iter().map(|choice| format!("\"{}\"", choice.word)).collect();
                 return f.write_str(&words.join(" or "));
             }
             Self::Duration { min, .. } if min.is_zero() => "a length of time such as \"1m30s\"",

@@ -52,6 +52,8 @@ pub enum Text {
     Module,
     /// A word of the kernel command line.
     KernelWord,
+    /// Name of a hook.
+    Hook,
 }
 
 /// Why a text is not what it has to be.
@@ -79,6 +81,9 @@ const RLIMITS: [&str; 16] = [
     "sigpending",
     "stack",
 ];
+
+/// Tables of `[hooks]`.
+const HOOKS: [&str; 4] = ["post_start", "post_stop", "pre_start", "pre_stop"];
 
 /// Sysctls that have a value of their own in each IPC or network namespace. `user.*` waits for user namespaces.
 const SYSCTL_PREFIXES: [&str; 5] = ["net.", "kernel.shm", "kernel.msg", "kernel.sem", "fs.mqueue."];
@@ -108,6 +113,7 @@ impl fmt::Display for Text {
             Self::Interface => "the name of a network interface",
             Self::Module => "the name of a kernel module",
             Self::KernelWord => "one word of the kernel command line",
+            Self::Hook => "the name of a hook such as \"pre_start\"",
         })
     }
 }
@@ -131,6 +137,7 @@ impl Text {
             }),
             Self::Capability | Self::CapabilityOrAll => self.capability(text),
             Self::Rlimit => one_of(text, &RLIMITS, "resource limit"),
+            Self::Hook => one_of(text, &HOOKS, "hook"),
             _ => match self.why_not(text) {
                 Some(why) => Err(self.fault(text, why)),
                 None => Ok(text.to_owned()),
@@ -211,6 +218,7 @@ impl Text {
             | Self::Workdir
             | Self::Subpath
             | Self::Rlimit
+            | Self::Hook
             | Self::Capability
             | Self::CapabilityOrAll => {
                 return None;

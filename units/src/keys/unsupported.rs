@@ -3,7 +3,6 @@
 
 pub(super) const CONTAINER: &[&str] = &[
     "after",
-    "annotations",
     "before",
     "cache_dir",
     "cdi",
@@ -26,7 +25,6 @@ pub(super) const CONTAINER: &[&str] = &[
     "env_proxy",
     "env_unset",
     "health",
-    "hooks",
     "hugetlb",
     "image.auth",
     "image.platform",
@@ -81,7 +79,6 @@ pub(super) const CONTAINER: &[&str] = &[
     "pressure_notify",
     "process.console",
     "process.coredump",
-    "process.init",
     "process.io_priority",
     "process.nice",
     "process.scheduler",
@@ -90,7 +87,6 @@ pub(super) const CONTAINER: &[&str] = &[
     "process.tty",
     "profiles",
     "quota",
-    "reload",
     "remain_after_exit",
     "restart.burst",
     "restart.force_codes",

@@ -6,9 +6,10 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::DeValue;
 
+use super::Effect;
 use super::take::{Flaw, Flaws, Word};
 use super::text::Text;
-use crate::codes::{BAD_VALUE, OUT_OF_RANGE, UNKNOWN_WORD};
+use crate::codes::{BAD_VALUE, OUT_OF_RANGE, UNKNOWN_WORD, UNSUPPORTED_KEY};
 use crate::fault::clip;
 use crate::nearest::nearest;
 use crate::quantity::{
@@ -84,14 +85,32 @@ pub(super) fn text(value: &DeValue<'_>, kind: Text) -> Read<String> {
 
 pub(super) fn word<'w, T>(value: &DeValue<'_>, words: &'w [Word<T>]) -> Read<&'w Word<T>> {
     let text = string(value)?;
-    words.iter().find(|word| word.word == text).ok_or_else(|| {
+    let found = words.iter().find(|word| is_word(word.word, text)).ok_or_else(|| {
         let all: Vec<_> = words.iter().map(|word| word.word).collect();
         let help = match nearest(text, all.iter().copied()) {
             Some(near) => format!("did you mean \"{near}\"?"),
             None => format!("write one of \"{}\"", all.join("\", \"")),
         };
         Flaw::Value { code: UNKNOWN_WORD, what: format!("unknown word '{}'", clip(text)), help: Some(help) }
-    })
+    })?;
+    match found.effect {
+        Effect::Now => Ok(found),
+        Effect::Planned => Err(unsupported(text)),
+    }
+}
+
+/// `unit:NAME` stands for that word with every name.
+fn is_word(word: &str, text: &str) -> bool {
+    match word.strip_suffix("NAME") {
+        Some(prefix) => text.strip_prefix(prefix).is_some_and(|name| Name::parse(name).is_ok()),
+        None => word == text,
+    }
+}
+
+fn unsupported(text: &str) -> Flaw {
+    let help = "take another; this version of berth would not carry it out";
+    let what = format!("'{}' is not supported yet", clip(text));
+    Flaw::Value { code: UNSUPPORTED_KEY, what, help: Some(help.to_owned()) }
 }
 
 pub(super) fn duration(value: &DeValue<'_>, min: Duration, max: Duration) -> Read<Duration> {
