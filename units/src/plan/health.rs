@@ -1,0 +1,126 @@
+//! What follows from the health of a unit: whether it is ready, and whether its process has to go.
+
+use super::{Action, Name};
+use crate::health::{Verdict, blame, passes};
+use crate::life::{Event, Life};
+use crate::observed::Seen;
+use crate::spec::{OnFailure, Ready, Role, Unit};
+
+/// Whether the unit is ready and each of its checks passes.
+pub fn is_healthy(seen: &Seen) -> bool {
+    let mut checks = seen.record.health.checks.values();
+    seen.record.life == Life::Ready && checks.all(|check| check.verdict == Verdict::Passing)
+}
+
+/// Ends a unit whose live or startup check has failed, where that is what its file wants.
+pub(super) fn plan_health(unit: &Unit, name: &Name, seen: &Seen) -> Option<Action> {
+    if !seen.record.life.is_up() {
+        return None;
+    }
+    let failed = unit.health.iter().find_map(|(name, check)| {
+        let found = seen.record.health.checks.get(name)?;
+        let counts = found.verdict == Verdict::Failing && check.role != Role::Ready;
+        (counts && check.on_failure != OnFailure::None).then(|| (check.on_failure, blame(name, found)))
+    });
+    let (what, why) = failed?;
+    Some(Action::Replace { unit: name.clone(), kill: what == OnFailure::Kill, why })
+}
+
+/// The step by which the life of a unit follows its readiness.
+pub fn readiness(unit: &Unit, seen: &Seen) -> Option<Event> {
+    match (seen.record.life, is_ready(unit, seen)) {
+        (Life::Running, true) => Some(Event::BecameReady),
+        (Life::Ready, false) => Some(Event::BecameUnready),
+        _ => None,
+    }
+}
+
+/// Its condition has been met, and every check that speaks of readiness passes.
+fn is_ready(unit: &Unit, seen: &Seen) -> bool {
+    let health = &seen.record.health;
+    let said = match &unit.ready {
+        // Of a live check the first success counts: when it fails later, more happens than losing readiness.
+        Ready::Check(name) => health.was_ready || passes(health, name),
+        _ => health.said_ready,
+    };
+    let gates = unit.health.iter().filter(|(_, check)| check.role != Role::Live);
+    said && gates.map(|(name, _)| name).all(|name| passes(health, name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Reference;
+    use crate::health::{CheckResult, CheckSeen};
+    use crate::observed::{Moment, Record};
+    use crate::spec::Check;
+
+    /// A unit with one check of each role, and its record in that state with these verdicts.
+    fn world(life: Life, live: Verdict, ready: Verdict, startup: Verdict) -> (Unit, Seen) {
+        let mut unit = Unit::new(Name::parse("web").unwrap(), Reference::parse("probe").unwrap());
+        let mut seen = Seen { record: Record { life, ..Record::default() }, ..Seen::default() };
+        for (name, role, verdict) in
+            [("live", Role::Live, live), ("ready", Role::Ready, ready), ("up", Role::Startup, startup)]
+        {
+            unit.health.insert(name.to_owned(), Check { role, ..Check::default() });
+            let results = vec![CheckResult { at: Moment(0), passed: false, text: "HTTP 500".into() }];
+            let check = CheckSeen { verdict, row: 3, results, ..CheckSeen::default() };
+            seen.record.health.checks.insert(name.to_owned(), check);
+        }
+        seen.record.health.said_ready = true;
+        (unit, seen)
+    }
+
+    #[test]
+    fn readiness_follows_the_condition_and_the_checks() {
+        use Verdict::{Failing, Passing, Unknown};
+        let rows = [
+            (Life::Running, Unknown, Passing, Passing, Some(Event::BecameReady)),
+            (Life::Running, Passing, Unknown, Passing, None),
+            (Life::Running, Passing, Passing, Unknown, None),
+            (Life::Ready, Passing, Failing, Passing, Some(Event::BecameUnready)),
+            (Life::Ready, Failing, Passing, Passing, None),
+            (Life::Stopping, Passing, Failing, Passing, None),
+        ];
+        for (life, live, ready, startup, expect) in rows {
+            let (unit, mut seen) = world(life, live, ready, startup);
+            assert_eq!(readiness(&unit, &seen), expect, "{life:?} {live:?} {ready:?} {startup:?}");
+            seen.record.health.said_ready = false;
+            assert_ne!(readiness(&unit, &seen), Some(Event::BecameReady));
+        }
+        let (mut unit, mut seen) = world(Life::Running, Unknown, Passing, Passing);
+        unit.ready = Ready::Check("live".to_owned());
+        assert_eq!(readiness(&unit, &seen), None);
+        seen.record.health.checks.get_mut("live").unwrap().verdict = Passing;
+        assert_eq!(readiness(&unit, &seen), Some(Event::BecameReady));
+    }
+
+    #[test]
+    fn healthy_is_ready_with_every_check_passing() {
+        use Verdict::{Passing, Unknown};
+        assert!(is_healthy(&world(Life::Ready, Passing, Passing, Passing).1));
+        assert!(!is_healthy(&world(Life::Ready, Unknown, Passing, Passing).1));
+        assert!(!is_healthy(&world(Life::Running, Passing, Passing, Passing).1));
+    }
+
+    #[test]
+    fn a_failed_live_or_startup_check_replaces_the_process() {
+        use Verdict::{Failing, Passing};
+        let action = |kill| {
+            let why = "check 'live' failed 3 times: HTTP 500".to_owned();
+            Some(Action::Replace { unit: Name::parse("web").unwrap(), kill, why })
+        };
+        let (mut unit, seen) = world(Life::Ready, Failing, Passing, Passing);
+        assert_eq!(plan_health(&unit, &unit.name, &seen), action(false));
+        unit.health.get_mut("live").unwrap().on_failure = OnFailure::Kill;
+        assert_eq!(plan_health(&unit, &unit.name, &seen), action(true));
+        unit.health.get_mut("live").unwrap().on_failure = OnFailure::None;
+        assert_eq!(plan_health(&unit, &unit.name, &seen), None);
+        let (unit, seen) = world(Life::Ready, Passing, Failing, Passing);
+        assert_eq!(plan_health(&unit, &unit.name, &seen), None);
+        let (unit, seen) = world(Life::Running, Passing, Passing, Failing);
+        assert!(plan_health(&unit, &unit.name, &seen).is_some());
+        let (unit, seen) = world(Life::Stopping, Failing, Passing, Failing);
+        assert_eq!(plan_health(&unit, &unit.name, &seen), None);
+    }
+}
