@@ -6,13 +6,21 @@
 //! the table test.
 
 mod container;
+mod devices;
 mod draft;
+mod environment;
 mod events;
+mod forms;
+mod health;
+mod identity;
+mod kinds;
 mod lifecycle;
+mod logging;
 mod mounts;
 mod network;
 mod networking;
 mod node;
+mod order;
 mod process;
 mod resources;
 mod security;
@@ -22,7 +30,9 @@ mod unsupported;
 mod value;
 mod volume;
 
-pub(crate) use draft::{ContainerDraft, MountDraft, NetworkDraft, NodeDraft, UplinkWord};
+pub(crate) use draft::{CheckDraft, ContainerDraft, MountDraft, NetworkDraft, NodeDraft, UplinkWord};
+pub use forms::{Form, Rule};
+pub(crate) use kinds::{KINDS as PLANNED_KINDS, SERVICE};
 pub use take::{Choice, Shape};
 pub(crate) use take::{Flaw, Take, Word};
 pub use text::Text;
@@ -53,6 +63,13 @@ pub enum Effect {
     Planned,
 }
 
+impl Effect {
+    /// Of a part of something.
+    fn and(self, part: Self) -> Self {
+        if self == Self::Now { part } else { self }
+    }
+}
+
 /// A table that holds keys.
 pub(crate) struct Section<T: 'static> {
     /// `memory`, `mounts`.
@@ -76,7 +93,9 @@ pub(crate) struct Schema<T: 'static> {
     pub sections: &'static [&'static [Section<T>]],
     /// Keys, by module.
     pub keys: &'static [&'static [Key<T>]],
-    /// Paths that are planned but not carried out yet, with all below them.
+    /// Whether this version carries out units of this kind.
+    pub effect: Effect,
+    /// Paths that are planned and have no row yet, with all below them.
     pub unsupported: &'static [&'static str],
 }
 
@@ -136,24 +155,37 @@ pub(crate) static CONTAINER: Schema<ContainerDraft> = Schema {
     kind: "container",
     sections: &[
         container::SECTIONS,
+        identity::SECTIONS,
         process::SECTIONS,
+        environment::SECTIONS,
         resources::SECTIONS,
         mounts::SECTIONS,
+        devices::SECTIONS,
         networking::SECTIONS,
+        order::SECTIONS,
         lifecycle::SECTIONS,
         security::SECTIONS,
         events::SECTIONS,
+        health::SECTIONS,
+        logging::SECTIONS,
     ],
     keys: &[
         container::KEYS,
+        identity::KEYS,
         process::KEYS,
+        environment::KEYS,
         resources::KEYS,
         mounts::KEYS,
+        devices::KEYS,
         networking::KEYS,
+        order::KEYS,
         lifecycle::KEYS,
         security::KEYS,
         events::KEYS,
+        health::KEYS,
+        logging::KEYS,
     ],
+    effect: Effect::Now,
     unsupported: unsupported::CONTAINER,
 };
 
@@ -162,19 +194,32 @@ pub(crate) static NETWORK: Schema<NetworkDraft> = Schema {
     kind: "network",
     sections: &[network::SECTIONS],
     keys: &[network::KEYS],
-    unsupported: unsupported::NETWORK,
+    effect: Effect::Now,
+    unsupported: &[],
 };
 
 /// `kind = "volume"`.
-pub(crate) static VOLUME: Schema<crate::spec::Volume> =
-    Schema { kind: "volume", sections: &[], keys: &[volume::KEYS], unsupported: unsupported::VOLUME };
+pub(crate) static VOLUME: Schema<crate::spec::Volume> = Schema {
+    kind: "volume",
+    sections: &[volume::SECTIONS],
+    keys: &[volume::KEYS],
+    effect: Effect::Now,
+    unsupported: &[],
+};
 
 /// `node.toml`.
-pub(crate) static NODE: Schema<NodeDraft> =
-    Schema { kind: "node", sections: &[node::SECTIONS], keys: &[node::KEYS], unsupported: unsupported::NODE };
+pub(crate) static NODE: Schema<NodeDraft> = Schema {
+    kind: "node",
+    sections: &[node::SECTIONS],
+    keys: &[node::KEYS],
+    effect: Effect::Now,
+    unsupported: &[],
+};
 
-/// Kinds that have no schema yet.
-pub(crate) use unsupported::KINDS as UNSUPPORTED_KINDS;
+/// Kinds that this version does not carry out.
+pub(crate) fn planned_kinds() -> impl Iterator<Item = &'static str> {
+    PLANNED_KINDS.iter().map(|schema| schema.kind).chain([SERVICE.kind])
+}
 
 impl<T> Schema<T> {
     pub(crate) fn key(&self, path: &str) -> Option<&'static Key<T>> {
@@ -223,7 +268,7 @@ impl<T> Schema<T> {
 /// One row of the table, without its type: for documents, schemas and completions.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
-    /// The kind of file: `container`, `network`, `volume`, `node`.
+    /// The kind of file: `container`, `network`, `node` and so on.
     pub kind: &'static str,
     /// `memory.max`, `mounts.*.volume`.
     pub path: &'static str,
@@ -243,12 +288,15 @@ pub struct Row {
 
 /// The whole table: keys and tables of every kind of file.
 pub fn rows() -> Vec<Row> {
-    [CONTAINER.rows(), NETWORK.rows(), VOLUME.rows(), NODE.rows()].concat()
+    let mut rows = [CONTAINER.rows(), NETWORK.rows(), VOLUME.rows(), NODE.rows(), SERVICE.rows()].concat();
+    rows.extend(PLANNED_KINDS.iter().flat_map(Schema::rows));
+    rows
 }
 
 impl<T> Schema<T> {
     fn rows(&self) -> Vec<Row> {
         let kind = self.kind;
+        let all = self.effect;
         let tables =
             self.sections.iter().copied().flatten().map(|Section { path, doc, entries, effect }| Row {
                 kind,
@@ -258,7 +306,7 @@ impl<T> Schema<T> {
                 required: false,
                 shape: None,
                 entries: entries.as_ref().map(|(name, _)| *name),
-                effect: *effect,
+                effect: all.and(*effect),
             });
         let keys =
             self.keys.iter().copied().flatten().map(|Key { path, doc, default, required, effect, take }| {
@@ -270,7 +318,7 @@ impl<T> Schema<T> {
                     required: *required,
                     shape: Some(take.shape()),
                     entries: None,
-                    effect: *effect,
+                    effect: all.and(*effect),
                 }
             });
         tables.chain(keys).collect()

@@ -17,7 +17,7 @@ use crate::codes::{
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::fault::{FAULTS_MAX, Fault, Place, clip, show};
 use crate::finish;
-use crate::keys::{self, ContainerDraft, NetworkDraft, NodeDraft, UNSUPPORTED_KINDS};
+use crate::keys::{self, ContainerDraft, NetworkDraft, NodeDraft};
 use crate::nearest::nearest;
 use crate::resolve::{Body, Origin, Parsed, resolve};
 use crate::spec::{Declared, Node, Volume};
@@ -47,6 +47,8 @@ pub const FILE_MAX: usize = 256 << 10;
 pub const FILES_MAX: usize = 1024;
 /// Levels of brackets, and of dots in one key: no key of the table needs more than four.
 const NESTING_MAX: usize = 16;
+/// Words of `kind` in a unit's file.
+const UNIT_KINDS: [&str; 3] = ["container", "network", "volume"];
 /// Name of the node's own file.
 pub const NODE_FILE: &str = "node.toml";
 
@@ -146,7 +148,18 @@ fn parse_unit(index: usize, name: &Name, text: &str, faults: &mut Vec<Fault>) ->
             faults.append(&mut flaws);
             (Origin { file: index, spans }, Body::Volume(draft))
         }
-        _ => return broken(),
+        Some("service") => {
+            let mut draft = ContainerDraft::new(name.clone());
+            faults.append(&mut walk(&keys::SERVICE, index, &table, &mut draft).1);
+            return broken();
+        }
+        Some(kind) => {
+            if let Some(schema) = keys::PLANNED_KINDS.iter().find(|schema| schema.kind == kind) {
+                faults.append(&mut walk(schema, index, &table, &mut ()).1);
+            }
+            return broken();
+        }
+        None => return broken(),
     };
     (origin, body)
 }
@@ -231,14 +244,15 @@ fn parse_header(
             return None;
         }
     };
-    let kinds: &[&'static str] =
-        if default == "node" { &["node"] } else { &["container", "network", "volume"] };
+    let kinds: &[&'static str] = if default == "node" { &["node"] } else { &UNIT_KINDS };
     if let Some(known) = kinds.iter().find(|known| **known == word) {
         return Some(known);
     }
-    let fault = if UNSUPPORTED_KINDS.contains(&word) {
-        Fault::error(KIND, place(kind.span()), format!("kind '{word}' is not supported yet"))
-    } else if word == "node" {
+    if let Some(planned) = keys::planned_kinds().find(|planned| *planned == word && default != "node") {
+        faults.push(Fault::error(KIND, place(kind.span()), format!("kind '{word}' is not supported yet")));
+        return Some(planned);
+    }
+    let fault = if word == "node" {
         Fault::error(KIND, place(kind.span()), "kind 'node' belongs in node.toml")
     } else {
         let fault = Fault::error(KIND, place(kind.span()), format!("unknown kind '{}'", clip(word)));

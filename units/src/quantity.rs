@@ -138,6 +138,13 @@ pub fn parse_factor(text: &str) -> Result<u32, QuantityError> {
         .ok_or_else(|| fault(text, "a factor", "write a number from 1 to 100, such as 2.0"))
 }
 
+/// Thousandths of a part of one: 100 of `0.1`.
+pub fn parse_ratio(text: &str) -> Result<u32, QuantityError> {
+    parse_thousandths(text)
+        .filter(|milli| *milli <= 1000)
+        .ok_or_else(|| fault(text, "a part of one", "write a number from 0 to 1, such as 0.1"))
+}
+
 /// A file mode in octal: `0640`.
 pub fn parse_mode(text: &str) -> Result<u32, QuantityError> {
     let octal = (3..=5).contains(&text.len()) && text.bytes().all(|b| (b'0'..=b'7').contains(&b));
@@ -240,6 +247,7 @@ mod tests {
             assert_eq!(parse_cpus(text).ok(), milli.map(MilliCpus), "{text}");
         }
         assert_eq!((parse_factor("2.0"), parse_factor("0.5").is_err()), (Ok(2000), true));
+        assert_eq!((parse_ratio("0.1"), parse_ratio("1.1").is_err()), (Ok(100), true));
         for (text, mode) in [
             ("0640", Some(0o640)),
             ("755", Some(0o755)),

@@ -52,7 +52,9 @@ pub(crate) fn walk<T>(
     draft: &mut T,
 ) -> (Spans, Vec<Fault>) {
     let mut walk = Walk { schema, file, draft, spans: Spans::default(), faults: Vec::new() };
-    walk.table(&Level { pattern: "", path: "", entry: "", span: 0..0, planned: false }, table);
+    // Of a kind that is planned as a whole the kind itself is refused, not each of its keys.
+    let planned = schema.effect == Effect::Planned;
+    walk.table(&Level { pattern: "", path: "", entry: "", span: 0..0, planned }, table);
     (walk.spans, walk.faults)
 }
 
@@ -177,11 +179,17 @@ impl<T> Walk<'_, T> {
             Some((path, None)) => {
                 fault.help(format!("'{path}' belongs at the top of the file, above the first [table]"))
             }
-            None => match self.schema.children(level.pattern) {
+            None => match self.known(level.pattern) {
                 few if few.len() <= 12 => fault.help(format!("known here: {}", few.join(", "))),
                 _ => fault,
             },
         }
+    }
+
+    /// Names in the table that this version carries out.
+    fn known(&self, table: &str) -> Vec<&'static str> {
+        let now = |name: &&str| self.schema.effect(&join(table, name)) == Effect::Now;
+        self.schema.children(table).into_iter().filter(now).collect()
     }
 
     fn is_table(&self, pattern: &str) -> bool {

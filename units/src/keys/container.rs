@@ -1,42 +1,43 @@
-//! Who the unit is, its image and the root made of it.
+//! Who a container is, its image and the root made of it.
+
+use std::time::Duration;
 
 use super::draft::ContainerDraft;
-use super::{Key, Section, Take, Text, Word, key, named, required, section, word};
-use crate::spec::{Start, Upper};
+use super::forms::{FOLLOW, PLATFORM, WINDOW};
+use super::{
+    Key, Section, Take, Text, Word, key, later, planned, planned_section, planned_word, required, section,
+    word,
+};
+use crate::spec::Upper;
 
 pub(super) const SECTIONS: &[Section<ContainerDraft>] = &[
-    named("labels", Text::Label, |_, _| (), "Free key-value pairs, shown and filtered by."),
     section("image", "Which image runs."),
     section("rootfs", "The root file system that is made of the image."),
+    planned_section("update", "How a newer image is taken, judged and undone."),
 ];
+
+const DAY: Duration = Duration::from_secs(86_400);
+const SECOND: Duration = Duration::from_secs(1);
 
 pub(super) const KEYS: &[Key<ContainerDraft>] = &[
     required("schema", Take::Header("1"), "Version of the rules that the file follows."),
     key("kind", "\"container\"", Take::Header("\"container\""), "What the file declares."),
-    key("description", "", Take::Text(Text::Line, |d, _, v| d.unit.description = v), "One line for people."),
-    key(
-        "documentation",
-        "[]",
-        Take::List(Text::Url, |d, _, v| d.unit.documentation = v),
-        "Links for people.",
-    ),
-    key(
-        "enabled",
-        "true",
-        Take::Bool(|d, _, v| d.unit.enabled = v),
-        "false keeps the unit in the set without ever starting it.",
-    ),
-    key("start", "\"boot\"", Take::Words(START), "When it starts."),
-    key(
-        "labels.*",
-        "",
-        Take::Text(Text::Value, |d, at, v| drop(d.unit.labels.insert(at.to_owned(), v))),
-        "One label.",
-    ),
     required(
         "image.ref",
         Take::Reference(|d, _, v| d.image = Some(v)),
         "Image reference, written as docker does.",
+    ),
+    key(
+        "process.entrypoint",
+        "the image's",
+        Take::List(Text::Any, |d, _, v| d.unit.process.entrypoint = Some(v)),
+        "Replaces the image's entrypoint, and clears its command.",
+    ),
+    key(
+        "process.args",
+        "the image's",
+        Take::List(Text::Any, |d, _, v| d.unit.process.args = Some(v)),
+        "Replaces the image's command.",
     ),
     key(
         "rootfs.read_only",
@@ -57,14 +58,99 @@ pub(super) const KEYS: &[Key<ContainerDraft>] = &[
         Take::Size(64 << 10, 1 << 50, |d, _, v| d.unit.rootfs.size = v),
         "Size of a writable layer in RAM.",
     ),
+    planned("rootfs.persist", "false", Take::Bool(later), "Keep a writable layer on disk over starts."),
+    planned(
+        "rootfs.propagation",
+        "\"private\"",
+        Take::Words(PROPAGATION),
+        "How mounts below the root spread.",
+    ),
+    planned("image.pull", "\"missing\"", Take::Words(PULL), "When the image is fetched."),
+    planned("image.source", "\"auto\"", Take::Words(SOURCE), "Where the image comes from."),
+    planned("image.retries", "3", Take::Int(0, 100, later), "Further tries of a pull that failed."),
+    planned("image.retry_delay", "\"5s\"", Take::Duration(SECOND, DAY, later), "Between two tries."),
+    planned(
+        "image.timeout",
+        "\"15m\"",
+        Take::Duration(SECOND, DAY, later),
+        "Of one pull; start_timeout begins after it.",
+    ),
+    planned("image.auth", "", Take::Name(later), "Secret that holds the registry's credentials."),
+    planned("image.platform", "the node's", Take::Text(Text::Form(&PLATFORM), later), "Which variant."),
+    planned("image.verify", "", Take::Name(later), "Policy that its signature has to meet."),
+    planned("image.volumes", "\"tmpfs\"", Take::Words(VOLUMES), "What the image's own VOLUMEs become."),
+    planned(
+        "update.auto",
+        "\"off\"",
+        Take::Text(Text::Form(&FOLLOW), later),
+        "What of the image's tag is followed.",
+    ),
+    planned("update.check", "\"6h\"", Take::Duration(SECOND, DAY, later), "How often it is looked for."),
+    planned(
+        "update.window",
+        "any time",
+        Take::Text(Text::Form(&WINDOW), later),
+        "Hours in which an update may begin.",
+    ),
+    planned("update.order", "\"stop-first\"", Take::Words(ORDER), "Which of the two runs first."),
+    planned(
+        "update.healthy_for",
+        "\"30s\"",
+        Take::Duration(Duration::ZERO, DAY, later),
+        "Ready for this long, the update has succeeded.",
+    ),
+    planned(
+        "update.deadline",
+        "\"5m\"",
+        Take::Duration(SECOND, DAY, later),
+        "What has not succeeded by then has failed.",
+    ),
+    planned("update.on_failure", "\"rollback\"", Take::Words(ON_FAILURE), "What follows a failed update."),
+    planned("update.keep", "2", Take::Int(0, 100, later), "Earlier images that stay on the node."),
+    planned("update.snapshot", "[]", Take::List(Text::Entry, later), "Volumes saved before the switch."),
+    planned(
+        "update.gates_os",
+        "false",
+        Take::Bool(later),
+        "A new OS image is good only when this unit is healthy on it.",
+    ),
 ];
-
-const START: &[Word<ContainerDraft>] = &[
-    word("boot", "with the node", |d, _| d.unit.start = Start::Boot),
-    word("manual", "only by `berth start`", |d, _| d.unit.start = Start::Manual),
-];
-
 const UPPER: &[Word<ContainerDraft>] = &[
     word("tmpfs", "RAM, gone with the container", |d, _| d.unit.rootfs.upper = Upper::Tmpfs),
     word("disk", "the data partition, emptied at every start", |d, _| d.unit.rootfs.upper = Upper::Disk),
+];
+
+const PROPAGATION: &[Word<ContainerDraft>] = &[
+    planned_word("private", "not at all"),
+    planned_word("slave", "from the node into the container"),
+    planned_word("shared", "both ways"),
+];
+
+const PULL: &[Word<ContainerDraft>] = &[
+    planned_word("missing", "when the node does not have it"),
+    planned_word("always", "at every start"),
+    planned_word("never", "never"),
+    planned_word("newer", "when the registry has a newer one"),
+];
+
+const SOURCE: &[Word<ContainerDraft>] = &[
+    planned_word("auto", "the factory store, then a registry"),
+    planned_word("bundle", "only the factory store"),
+    planned_word("registry", "only a registry"),
+];
+
+const VOLUMES: &[Word<ContainerDraft>] = &[
+    planned_word("tmpfs", "RAM"),
+    planned_word("volume", "volumes of the unit"),
+    planned_word("ignore", "nothing"),
+];
+
+const ORDER: &[Word<ContainerDraft>] = &[
+    planned_word("stop-first", "the old one ends before the new one starts"),
+    planned_word("start-first", "the old one ends when the new one is ready"),
+];
+
+const ON_FAILURE: &[Word<ContainerDraft>] = &[
+    planned_word("rollback", "the former image and unit run again"),
+    planned_word("hold", "it stays as it is"),
 ];

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use crate::spec::{Ipv4Net, Node, Port, Protocol, Unit};
+use crate::spec::{Check, Ipv4Net, Node, Port, Protocol, Unit};
 use crate::{Name, Reference};
 
 /// A container file.
@@ -13,13 +13,20 @@ pub(crate) struct ContainerDraft {
     pub image: Option<Reference>,
     pub mounts: BTreeMap<String, MountDraft>,
     pub ports: BTreeMap<String, PortDraft>,
+    pub checks: BTreeMap<String, CheckDraft>,
 }
 
 impl ContainerDraft {
     pub fn new(name: Name) -> Self {
         let stand_in =
             Reference::parse("unset").unwrap_or_else(|_| unreachable!("a literal that is a reference"));
-        Self { unit: Unit::new(name, stand_in), image: None, mounts: BTreeMap::new(), ports: BTreeMap::new() }
+        Self {
+            unit: Unit::new(name, stand_in),
+            image: None,
+            mounts: BTreeMap::new(),
+            ports: BTreeMap::new(),
+            checks: BTreeMap::new(),
+        }
     }
 
     pub fn mount(&mut self, name: &str) -> &mut MountDraft {
@@ -28,6 +35,10 @@ impl ContainerDraft {
 
     pub fn port(&mut self, name: &str) -> &mut PortDraft {
         self.ports.entry(name.to_owned()).or_default()
+    }
+
+    pub fn check(&mut self, name: &str) -> &mut CheckDraft {
+        self.checks.entry(name.to_owned()).or_default()
     }
 }
 
@@ -66,6 +77,19 @@ impl PortDraft {
             host_ip: self.host_ip,
         })
     }
+}
+
+/// `[health.NAME]`.
+#[derive(Default)]
+pub(crate) struct CheckDraft {
+    pub exec: Option<Vec<String>>,
+    pub http: Option<String>,
+    pub tcp: Option<u16>,
+    pub method: Option<&'static str>,
+    pub headers: Option<Vec<String>>,
+    pub expect: Option<String>,
+    /// All but its probe.
+    pub timing: Check,
 }
 
 /// A network file: its subnet may be left to the resolver.

@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use super::draft::ContainerDraft;
+use super::forms::HOOK;
 use super::{Key, Section, Take, Text, later, planned, planned_required, planned_section, planned_word};
-use super::{Word, planned_named};
+use super::order::names;
+use super::{Word, key, planned_named};
 
 pub(super) const SECTIONS: &[Section<ContainerDraft>] = &[
     planned_section("reload", "How it is told to read its configuration again."),
     planned_named(
         "hooks",
-        Text::Hook,
+        Text::Form(&HOOK),
         "Programs that are run around it: pre_start, post_start, pre_stop, post_stop.",
     ),
 ];
@@ -36,6 +38,24 @@ pub(super) const KEYS: &[Key<ContainerDraft>] = &[
         "After it the hook is killed and has failed.",
     ),
     planned("hooks.*.on_error", "\"fail\"", Take::Words(ON_ERROR), "What its failure means."),
+    key(
+        "on_failure",
+        "[]",
+        Take::List(Text::Entry, |d, _, v| d.unit.on_failure = names(&v)),
+        "Units started when it has failed.",
+    ),
+    key(
+        "on_success",
+        "[]",
+        Take::List(Text::Entry, |d, _, v| d.unit.on_success = names(&v)),
+        "Units started when it has ended well.",
+    ),
+    planned(
+        "watchdog",
+        "none",
+        Take::Duration(Duration::from_secs(1), HOUR, later),
+        "It has to say WATCHDOG=1 at least this often.",
+    ),
 ];
 
 const WHERE: &[Word<ContainerDraft>] = &[

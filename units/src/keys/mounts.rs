@@ -1,7 +1,8 @@
-//! `[mounts.NAME]`: volumes, paths of the node, RAM.
+//! `[mounts.NAME]`: volumes, paths of the node, RAM; and directories that berth keeps for a unit.
 
 use super::draft::ContainerDraft;
-use super::{Key, Section, Take, Text, key, named, required};
+use super::forms::MOUNT_OPTION;
+use super::{Key, Section, Take, Text, Word, key, later, named, planned, planned_word, required};
 
 pub(super) const SECTIONS: &[Section<ContainerDraft>] = &[named(
     "mounts",
@@ -67,4 +68,28 @@ pub(super) const KEYS: &[Key<ContainerDraft>] = &[
         Take::Bool(|d, at, v| d.mount(at).exec = v),
         "Let programs on it be executed.",
     ),
+    planned("mounts.*.image", "", Take::Reference(later), "An image, read-only."),
+    planned(
+        "mounts.*.options",
+        "nosuid, nodev",
+        Take::List(Text::Form(&MOUNT_OPTION), later),
+        "Further options of mount(8).",
+    ),
+    planned("mounts.*.recursive", "false", Take::Bool(later), "Mounts below the source come along."),
+    planned("mounts.*.propagation", "\"private\"", Take::Words(PROPAGATION), "How mounts below it spread."),
+    planned("mounts.*.idmap", "true", Take::Bool(later), "Map owners into the unit's user namespace."),
+    planned("mounts.*.seed", "\"copy\"", Take::Words(SEED), "What a volume holds at its first use."),
+    planned("state_dir", "", Take::Text(Text::Path, later), "Directory that lasts and belongs to the unit."),
+    planned("cache_dir", "", Take::Text(Text::Path, later), "Directory that lasts while there is room."),
+    planned("runtime_dir", "", Take::Text(Text::Path, later), "Directory in RAM that lasts over restarts."),
+    planned("quota", "no limit", Take::Size(4096, 1 << 50, later), "What state_dir and cache_dir may hold."),
 ];
+
+const PROPAGATION: &[Word<ContainerDraft>] = &[
+    planned_word("private", "not at all"),
+    planned_word("slave", "from the node into the container"),
+    planned_word("shared", "both ways"),
+];
+
+const SEED: &[Word<ContainerDraft>] =
+    &[planned_word("copy", "what the image has there"), planned_word("none", "nothing")];

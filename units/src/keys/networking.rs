@@ -1,7 +1,11 @@
 //! How a container is reached and what it reaches.
 
 use super::draft::{ContainerDraft, fit};
-use super::{Key, Section, Take, Text, Word, key, named, planned_word, required, section, word};
+use super::forms::{BANDWIDTH, DNS_OPTION, HOST_ADDRESS, IP, IPV6, LISTEN, MAC, NET_RULE};
+use super::{
+    Key, Section, Take, Text, Word, key, later, named, planned, planned_named, planned_required,
+    planned_section, planned_word, required, section, word,
+};
 use crate::Name;
 use crate::spec::{Attachment, NetworkMode, Protocol};
 
@@ -16,6 +20,10 @@ pub(super) const SECTIONS: &[Section<ContainerDraft>] = &[
         },
         "Ports published on the node, by name.",
     ),
+    planned_section("network.dns", "How it looks up names."),
+    planned_named("network.hosts", Text::Hostname, "Names that it knows without asking."),
+    planned_section("network.allow", "Whom it may reach, and who may reach it."),
+    planned_named("sockets", Text::Entry, "Sockets that berth holds open for it over restarts, by name."),
 ];
 
 pub(super) const KEYS: &[Key<ContainerDraft>] = &[
@@ -38,14 +46,10 @@ pub(super) const KEYS: &[Key<ContainerDraft>] = &[
         Take::List(Text::Hostname, |d, at, v| attach(d, at, |joined| joined.aliases = v)),
         "More names that it answers to on this network.",
     ),
-    required(
-        "ports.*.host",
-        Take::Int(1, 65_535, |d, at, v| d.port(at).host = Some(fit(v))),
-        "Port of the node.",
-    ),
+    required("ports.*.host", Take::Port(|d, at, v| d.port(at).host = Some(fit(v))), "Port of the node."),
     required(
         "ports.*.container",
-        Take::Int(1, 65_535, |d, at, v| d.port(at).container = Some(fit(v))),
+        Take::Port(|d, at, v| d.port(at).container = Some(fit(v))),
         "Port in the container.",
     ),
     key("ports.*.protocol", "\"tcp\"", Take::Words(PROTOCOL), "Protocol."),
@@ -55,6 +59,54 @@ pub(super) const KEYS: &[Key<ContainerDraft>] = &[
         Take::Ipv4(|d, at, v| d.port(at).host_ip = Some(v).filter(|address| !address.is_unspecified())),
         "Only on this address of the node.",
     ),
+    planned("ports.*.family", "both", Take::Words(FAMILY), "Only for this kind of address."),
+    planned("network.domainname", "none", Take::Text(Text::Hostname, later), "Its NIS domain name."),
+    planned("network.dns.servers", "the node's", Take::List(Text::Form(&IP), later), "Name servers it asks."),
+    planned(
+        "network.dns.search",
+        "[]",
+        Take::List(Text::Hostname, later),
+        "Domains that short names are tried in.",
+    ),
+    planned(
+        "network.dns.options",
+        "[]",
+        Take::List(Text::Form(&DNS_OPTION), later),
+        "Options of resolv.conf(5).",
+    ),
+    planned("network.hosts.*", "", Take::Text(Text::Form(&HOST_ADDRESS), later), "One host name's address."),
+    planned("network.egress", "no limit", Take::Text(Text::Form(&BANDWIDTH), later), "What it may send."),
+    planned("network.ingress", "no limit", Take::Text(Text::Form(&BANDWIDTH), later), "What it may receive."),
+    planned("network.burst", "\"64K\"", Take::Size(1, 1 << 30, later), "What may go at once beyond that."),
+    planned(
+        "network.allow.egress",
+        "everything",
+        Take::List(Text::Form(&NET_RULE), later),
+        "Only to these it may connect.",
+    ),
+    planned(
+        "network.allow.ingress_from",
+        "everything",
+        Take::List(Text::Form(&NET_RULE), later),
+        "Only these may connect to it.",
+    ),
+    planned(
+        "networks.*.ipv6",
+        "chosen and kept",
+        Take::Text(Text::Form(&IPV6), later),
+        "A fixed IPv6 address.",
+    ),
+    planned("networks.*.mac", "made of the address", Take::Text(Text::Form(&MAC), later), "MAC address."),
+    planned(
+        "networks.*.ifname",
+        "eth0, eth1 and so on",
+        Take::Text(Text::Interface, later),
+        "Interface's name.",
+    ),
+    planned("networks.*.default_route", "of the first network", Take::Bool(later), "The way out goes here."),
+    planned_required("sockets.*.listen", Take::Text(Text::Form(&LISTEN), later), "Where it listens."),
+    planned("sockets.*.mode", "\"0660\"", Take::Mode(later), "Mode of a unix socket."),
+    planned("sockets.*.owner", "\"0:0\"", Take::Text(Text::User, later), "Owner of a unix socket."),
 ];
 
 const MODE: &[Word<ContainerDraft>] = &[
@@ -76,3 +128,6 @@ fn attach(draft: &mut ContainerDraft, network: &str, change: impl FnOnce(&mut At
         change(draft.unit.networks.entry(network).or_default());
     }
 }
+
+const FAMILY: &[Word<ContainerDraft>] =
+    &[planned_word("ipv4", "IPv4"), planned_word("ipv6", "IPv6"), planned_word("both", "IPv4 and IPv6")];

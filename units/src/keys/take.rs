@@ -27,9 +27,18 @@ pub(crate) enum Take<T: 'static> {
     Bool(Set<T, bool>),
     Int(i64, i64, Set<T, i64>),
     Factor(Set<T, u32>),
+    /// A part of one, in thousandths.
+    Ratio(Set<T, u32>),
     Text(Text, Set<T, String>),
     List(Text, Set<T, Vec<String>>),
+    Ints(i64, i64, Set<T, Vec<i64>>),
     Words(&'static [Word<T>]),
+    /// A port; ranges of ports are planned.
+    Port(Set<T, i64>),
+    /// Paths of files, and whether each has to exist.
+    Files(Set<T, Vec<(String, bool)>>),
+    /// How ids of a user namespace are laid out.
+    Userns(Set<T, ()>),
     Duration(Duration, Duration, Set<T, Duration>),
     Size(u64, u64, Set<T, u64>),
     Amount(Set<T, Amount>),
@@ -101,6 +110,8 @@ impl<T> Take<T> {
             Self::Bool(set) => value::bool(plain).map(|v| set(draft, at, v)),
             Self::Int(min, max, set) => value::int(plain, *min, *max).map(|v| set(draft, at, v)),
             Self::Factor(set) => value::factor(plain).map(|v| set(draft, at, v)),
+            Self::Ratio(set) => value::ratio(plain).map(|v| set(draft, at, v)),
+            Self::Port(set) => value::port(plain).map(|v| set(draft, at, v)),
             Self::Text(text, set) => value::text(plain, *text).map(|v| set(draft, at, v)),
             Self::Words(words) => value::word(plain, words).map(|word| (word.set)(draft, at)),
             Self::Duration(min, max, set) => value::duration(plain, *min, *max).map(|v| set(draft, at, v)),
@@ -117,23 +128,14 @@ impl<T> Take<T> {
             Self::Subnet(set) => value::subnet(plain).map(|v| set(draft, at, v)),
             Self::Ready(set) => value::ready(plain).map(|v| set(draft, at, v)),
             Self::List(text, set) => {
-                return value::list(value, |item| value::text(item, *text)).map_or_else(
-                    |flaws| flaws,
-                    |v| {
-                        set(draft, at, v);
-                        Flaws::new()
-                    },
-                );
+                return put(value::list(value, |item| value::text(item, *text)), |v| set(draft, at, v));
             }
-            Self::Ipv4List(set) => {
-                return value::list(value, value::ipv4).map_or_else(
-                    |flaws| flaws,
-                    |v| {
-                        set(draft, at, v);
-                        Flaws::new()
-                    },
-                );
+            Self::Ints(min, max, set) => {
+                return put(value::list(value, |item| value::int(item, *min, *max)), |v| set(draft, at, v));
             }
+            Self::Ipv4List(set) => return put(value::list(value, value::ipv4), |v| set(draft, at, v)),
+            Self::Files(set) => return put(value::list(value, value::file), |v| set(draft, at, v)),
+            Self::Userns(set) => return put(value::userns(value), |v| set(draft, at, v)),
         };
         result.err().map(|flaw| (value.span(), flaw)).into_iter().collect()
     }
@@ -145,6 +147,11 @@ impl<T> Take<T> {
             Self::Bool(_) => Shape::Bool,
             Self::Int(min, max, _) => Shape::Int { min: *min, max: *max },
             Self::Factor(_) => Shape::Factor,
+            Self::Ratio(_) => Shape::Ratio,
+            Self::Ints(min, max, _) => Shape::Ints { min: *min, max: *max },
+            Self::Port(_) => Shape::Port,
+            Self::Files(_) => Shape::Files,
+            Self::Userns(_) => Shape::Userns,
             Self::Text(text, _) => Shape::Text(*text),
             Self::List(text, _) => Shape::List(*text),
             Self::Words(words) => Shape::Words(words.iter().map(Choice::of).collect()),
@@ -165,6 +172,15 @@ impl<T> Take<T> {
     }
 }
 
+/// Puts a value where it belongs, unless it has flaws.
+fn put<V>(read: Result<V, Flaws>, set: impl FnOnce(V)) -> Flaws {
+    match read {
+        Ok(value) => set(value),
+        Err(flaws) => return flaws,
+    }
+    Flaws::new()
+}
+
 /// What values a key takes. Its Display completes "this key takes ...".
 #[derive(Clone, Debug, PartialEq)]
 pub enum Shape {
@@ -181,10 +197,25 @@ pub enum Shape {
     },
     /// A number from 1 to 100 with three decimals at most.
     Factor,
+    /// A number from 0 to 1 with three decimals at most.
+    Ratio,
     /// A string.
     Text(Text),
     /// A list of strings.
     List(Text),
+    /// A list of whole numbers.
+    Ints {
+        /// Lowest.
+        min: i64,
+        /// Highest.
+        max: i64,
+    },
+    /// A port number, or a range of them.
+    Port,
+    /// `env_files`.
+    Files,
+    /// `security.userns`.
+    Userns,
     /// One of these words, each with its meaning.
     Words(Vec<Choice>),
     /// A length of time.
@@ -242,6 +273,13 @@ impl fmt::Display for Shape {
                 let (min, max) = (human::duration(*min), human::duration(*max));
                 return write!(f, "a length of time from \"{min}\" to \"{max}\"");
             }
+            Self::Ints { min, max } => {
+                return write!(f, "a list of whole numbers from {min} to {max}");
+            }
+            Self::Ratio => "a number from 0 to 1 such as 0.1",
+            Self::Port => "a port from 1 to 65535",
+            Self::Files => "a list of { path = \"/path\", required = true }",
+            Self::Userns => "\"auto\", \"host\" or { uid = [\"0:100000:65536\"], gid = [...] }",
             Self::Bool => "true or false",
             Self::Factor => "a number from 1 to 100 such as 2.0",
             Self::Size { .. } => "a size such as \"512M\"",
@@ -255,7 +293,7 @@ impl fmt::Display for Shape {
             Self::Ipv4 => "an IPv4 address such as \"10.89.0.7\"",
             Self::Ipv4List => "a list of IPv4 addresses",
             Self::Ipv4Net => "an IPv4 address with a prefix length such as \"10.89.0.0/24\"",
-            Self::Ready => "\"exec\" or \"fd:N\"",
+            Self::Ready => "\"exec\", \"fd:N\" or \"check:NAME\"",
         };
         f.write_str(fixed)
     }

@@ -1,7 +1,17 @@
 //! Every key of the table: one value that is taken and has an effect, one that is not.
 
+use std::sync::LazyLock;
+
 use super::*;
 use crate::{Checked, SourceFile, parse_set};
+
+pub(super) mod planned;
+
+/// The table, made once.
+pub(super) fn table() -> &'static [Row] {
+    static TABLE: LazyLock<Vec<Row>> = LazyLock::new(rows);
+    &TABLE
+}
 
 /// Key, lines that go with it, value that is taken, value that is not, code of the fault.
 type Case = (&'static str, &'static str, &'static str, &'static str, u16);
@@ -61,8 +71,59 @@ const CONTAINER_CASES: &[Case] = &[
     ("ports.p.container", "ports.p.host = 80", "1", "0", 106),
     ("ports.p.protocol", "ports.p.host = 1\nports.p.container = 1", r#""udp""#, r#""sctp""#, 102),
     ("ports.p.host_ip", "ports.p.host = 1\nports.p.container = 1", r#""127.0.0.1""#, r#""localhost""#, 105),
-    ("depends.other.until", "", r#""started""#, r#""healthy""#, 107),
+    ("type", "", r#""oneshot""#, r#""daemon""#, 107),
+    ("remain_after_exit", "", "true", "1", 104),
+    ("runtime_max", "", r#""1h""#, r#""0s""#, 106),
+    ("on_failure", "", r#"["other"]"#, r#"["Other"]"#, 105),
+    ("on_success", "", r#"["other"]"#, r#""other""#, 104),
+    ("depends.other.until", "", r#""healthy""#, r#""alive""#, 107),
+    ("depends.other.strength", "", r#""milestone""#, r#""want""#, 107),
+    ("depends.other.on_stop", "", r#""ignore""#, r#""restart""#, 107),
+    ("depends.other.on_restart", "", r#""ignore""#, r#""stop""#, 107),
+    ("after", "", r#"["other"]"#, r#"["*"]"#, 105),
+    ("before", "", r#"["other"]"#, "[1]", 104),
+    ("conflicts", "start = \"manual\"", r#"["other"]"#, r#"[""]"#, 105),
+    ("wait_for.network", "", r#""online""#, r#""up""#, 107),
+    ("wait_for.time", "", "true", r#""set""#, 104),
+    ("wait_for.paths", "", r#"["/data/x"]"#, r#"["x"]"#, 105),
+    ("wait_for.devices", "", r#"["/dev/ttyS1"]"#, r#"["/etc/passwd"]"#, 105),
+    ("wait_for.timeout", "", r#""0s""#, "5", 105),
+    ("conditions.path_exists", "", r#"["/dev/kvm"]"#, r#"["../x"]"#, 105),
+    ("conditions.arch", "", r#""aarch64""#, r#""arm64""#, 107),
+    ("conditions.memory_min", "", r#""128M""#, "1", 106),
+    ("conditions.kernel_cmdline", "", r#"["lab=1"]"#, r#"["two words"]"#, 105),
+    ("conditions.device", "", r#""/dev/sda""#, r#""sda""#, 105),
+    ("conditions.first_boot", "", "false", r#""yes""#, 104),
+    ("conditions.on_unmet", "", r#""fail""#, r#""ignore""#, 107),
+    ("restart.jitter", "", "0.5", "1.5", 105),
+    ("restart.burst", "", "3", "0", 106),
+    ("restart.window", "", r#""1m""#, r#""0s""#, 106),
+    ("restart.on_limit", "", r#""reboot""#, r#""stop""#, 107),
+    ("restart.success_codes", "", "[143]", "[0]", 106),
+    ("restart.no_restart_codes", "", "[78]", "[256]", 106),
+    ("restart.force_codes", "", "[75]", r#"["75"]"#, 104),
+    ("restart.propagate", "", "true", "1", 104),
     ("ready.when", "", r#""fd:3""#, r#""fd:1""#, 106),
+    ("health.h.exec", "", r#"["/bin/check", "-q"]"#, "[]", 420),
+    ("health.h.http", "", r#""http://:8080/healthz""#, r#""https://:8443/""#, 105),
+    ("health.h.tcp", "", "5432", "0", 106),
+    ("health.h.method", r#"health.h.http = "http://:80""#, r#""HEAD""#, r#""head""#, 107),
+    (
+        "health.h.headers",
+        r#"health.h.http = "http://:80""#,
+        r#"["Accept: text/plain"]"#,
+        r#"["Host: elsewhere"]"#,
+        105,
+    ),
+    ("health.h.expect_status", r#"health.h.http = "http://:80""#, "204", r#""2xx""#, 105),
+    ("health.h.role", "health.h.tcp = 80", r#""ready""#, r#""alive""#, 107),
+    ("health.h.interval", "health.h.tcp = 80", r#""1m""#, r#""10ms""#, 106),
+    ("health.h.timeout", "health.h.tcp = 80", r#""1s""#, "3", 105),
+    ("health.h.failures", "health.h.tcp = 80", "1", "0", 106),
+    ("health.h.successes", "health.h.tcp = 80", "2", r#""2""#, 104),
+    ("health.h.start_period", "health.h.tcp = 80", r#""30s""#, r#""2d""#, 106),
+    ("health.h.start_interval", "health.h.tcp = 80", r#""200ms""#, r#""0s""#, 106),
+    ("health.h.on_failure", "health.h.tcp = 80", r#""kill""#, r#""rollback""#, 102),
     ("start_timeout", "", r#""1m30s""#, "90", 105),
     ("restart.policy", "", r#""on-failure""#, r#""on_failure""#, 107),
     ("restart.delay", "", r#""1s""#, r#""1.5s""#, 105),
@@ -84,23 +145,9 @@ const CONTAINER_CASES: &[Case] = &[
     ("kind", "", r#""container""#, r#""contaner""#, 112),
 ];
 
-/// Keys without effect yet: their good values are checked, and refused all the same.
-const PLANNED_CONTAINER_CASES: &[Case] = &[
-    ("reload.signal", "", r#""SIGHUP""#, r#""SIGNONE""#, 105),
-    ("reload.exec", "", r#"["/bin/reload"]"#, r#""/bin/reload""#, 104),
-    ("reload.timeout", "", r#""5s""#, r#""2h""#, 106),
-    ("hooks.pre_start.exec", "", r#"["/bin/x"]"#, "[1]", 104),
-    ("hooks.pre_start.where", HOOK, r#""image""#, r#""node""#, 107),
-    ("hooks.pre_start.user", HOOK, r#""1000""#, r#""a:b:c""#, 105),
-    ("hooks.pre_start.timeout", HOOK, r#""5s""#, r#""2h""#, 106),
-    ("hooks.pre_start.on_error", HOOK, r#""ignore""#, r#""retry""#, 107),
-];
-
-const HOOK: &str = r#"hooks.pre_start.exec = ["/bin/x"]"#;
-
 const NETWORK_CASES: &[Case] = &[
     ("schema", "", "1", r#""1""#, 111),
-    ("kind", "", r#""network""#, r#""link""#, 112),
+    ("kind", "", r#""network""#, r#""netwrok""#, 112),
     ("description", "", r#""Apps""#, "1", 104),
     ("ipv4.subnet", "", r#""10.7.0.0/16""#, r#""10.7.0.1/16""#, 105),
     ("ipv4.gateway", "", r#""10.89.0.254""#, r#""10.1.0.1""#, 309),
@@ -148,7 +195,6 @@ const NODE_CASES: &[Case] = &[
 
 const CASES: &[(&str, &[Case])] = &[
     ("container", CONTAINER_CASES),
-    ("container", PLANNED_CONTAINER_CASES),
     ("network", NETWORK_CASES),
     ("volume", VOLUME_CASES),
     ("node", NODE_CASES),
@@ -184,7 +230,7 @@ fn pattern(kind: &str, path: &str) -> String {
     let quoted =
         path.split('"').nth(1).map_or(path.to_owned(), |name| path.replace(&format!("\"{name}\""), "*"));
     let parts: Vec<_> = quoted.split('.').collect();
-    let wild = rows().iter().find(|row| row.kind == kind && fits(row.path, &parts)).map(|row| row.path);
+    let wild = table().iter().find(|row| row.kind == kind && fits(row.path, &parts)).map(|row| row.path);
     wild.unwrap_or("").to_owned()
 }
 
@@ -195,7 +241,7 @@ fn fits(pattern: &str, parts: &[&str]) -> bool {
 
 fn is_planned(kind: &str, path: &str) -> bool {
     let path = pattern(kind, path);
-    rows().iter().any(|row| row.kind == kind && row.path == path && row.effect == Effect::Planned)
+    table().iter().any(|row| row.kind == kind && row.path == path && row.effect == Effect::Planned)
 }
 
 #[test]
@@ -204,9 +250,9 @@ fn every_key_has_a_case() {
         .iter()
         .flat_map(|(kind, cases)| cases.iter().map(|case| (*kind, pattern(kind, case.0))))
         .collect();
-    for row in rows().iter().filter(|row| row.shape.is_some()) {
+    for row in table().iter().filter(|row| row.shape.is_some() && row.effect == Effect::Now) {
         let found = cases.iter().filter(|(kind, path)| *kind == row.kind && path == row.path).count();
-        assert_eq!(found, 1, "{} {}", row.kind, row.path);
+        assert!(found >= 1, "{} {}", row.kind, row.path);
     }
 }
 
@@ -258,7 +304,7 @@ fn faulty_values_are_refused_where_they_stand() {
 #[test]
 fn defaults_in_the_table_are_true() {
     let now = |row: &&Row| row.shape.is_some() && row.effect == Effect::Now && !row.path.contains('*');
-    for row in rows().iter().filter(now) {
+    for row in table().iter().filter(now) {
         // Some defaults are said in words, because the key has none of its own.
         if format!("x = {}", row.default).parse::<toml::Table>().is_err() {
             continue;
@@ -271,15 +317,15 @@ fn defaults_in_the_table_are_true() {
 
 #[test]
 fn the_table_is_sound() {
-    for row in rows() {
+    for row in table() {
         assert!(row.doc.ends_with('.'), "{}", row.path);
         assert!(row.path.matches('*').count() <= 1, "{}", row.path);
-        let twice = rows().iter().filter(|other| (other.kind, other.path) == (row.kind, row.path)).count();
+        let twice = table().iter().filter(|other| (other.kind, other.path) == (row.kind, row.path)).count();
         assert_eq!(twice, 1, "{} {}", row.kind, row.path);
         // A key's table is in the table, too.
         if let Some((parent, last)) = row.path.rsplit_once('.') {
             let parent = parent.strip_suffix(".*").unwrap_or(parent);
-            let table = rows().into_iter().find(|other| other.kind == row.kind && other.path == parent);
+            let table = table().iter().find(|other| other.kind == row.kind && other.path == parent);
             assert!(
                 table.is_some_and(|table| table.shape.is_none() && (last != "*" || table.entries.is_some())),
                 "{}",

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
+use super::forms::{Form, Rule};
 use crate::fault::clip;
+use crate::finish::{parse_http, parse_status};
 use crate::nearest::nearest;
 use crate::path::{is_within, parse_absolute, parse_relative};
 use crate::{Name, capability};
@@ -46,14 +48,20 @@ pub enum Text {
     Group,
     /// A host name of DNS labels.
     Hostname,
+    /// What an HTTP check asks.
+    CheckUrl,
+    /// A header line of an HTTP request.
+    Header,
+    /// One HTTP status or two with a hyphen.
+    StatusRange,
     /// Name of a network interface.
     Interface,
     /// Name of a kernel module.
     Module,
     /// A word of the kernel command line.
     KernelWord,
-    /// Name of a hook.
-    Hook,
+    /// One of the small forms.
+    Form(&'static Form),
 }
 
 /// Why a text is not what it has to be.
@@ -82,9 +90,6 @@ const RLIMITS: [&str; 16] = [
     "stack",
 ];
 
-/// Tables of `[hooks]`.
-const HOOKS: [&str; 4] = ["post_start", "post_stop", "pre_start", "pre_stop"];
-
 /// Sysctls that have a value of their own in each IPC or network namespace. `user.*` waits for user namespaces.
 const SYSCTL_PREFIXES: [&str; 5] = ["net.", "kernel.shm", "kernel.msg", "kernel.sem", "fs.mqueue."];
 
@@ -99,7 +104,7 @@ impl fmt::Display for Text {
             Self::Url => "a URL",
             Self::Path | Self::Workdir => "an absolute path",
             Self::Subpath => "a relative path",
-            Self::Device => "a path of a block device such as \"/dev/vda\"",
+            Self::Device => "a path of a device such as \"/dev/vda\"",
             Self::Entry => "a name of a-z, 0-9 and '-'",
             Self::Label => "the key of a label",
             Self::EnvName => "the name of an environment variable",
@@ -110,10 +115,13 @@ impl fmt::Display for Text {
             Self::User => "a user such as \"1000\", \"1000:1000\" or \"www-data\"",
             Self::Group => "a group such as 1000 or \"audio\"",
             Self::Hostname => "a host name",
+            Self::CheckUrl => "a URL such as \"http://:8080/healthz\"",
+            Self::Header => "a header line such as \"Accept: text/plain\"",
+            Self::StatusRange => "an HTTP status or a range such as \"200-399\"",
             Self::Interface => "the name of a network interface",
             Self::Module => "the name of a kernel module",
             Self::KernelWord => "one word of the kernel command line",
-            Self::Hook => "the name of a hook such as \"pre_start\"",
+            Self::Form(form) => form.noun,
         })
     }
 }
@@ -121,7 +129,7 @@ impl fmt::Display for Text {
 impl Text {
     /// Whether a number may be written without quotes.
     pub(crate) fn takes_numbers(self) -> bool {
-        matches!(self, Self::Value | Self::User | Self::Group)
+        matches!(self, Self::Value | Self::User | Self::Group | Self::StatusRange)
     }
 
     /// The text in its normal form.
@@ -137,7 +145,11 @@ impl Text {
             }),
             Self::Capability | Self::CapabilityOrAll => self.capability(text),
             Self::Rlimit => one_of(text, &RLIMITS, "resource limit"),
-            Self::Hook => one_of(text, &HOOKS, "hook"),
+            Self::Form(Form { rule: Rule::Words(one, words), .. }) => one_of(text, words, one),
+            Self::Form(Form { rule: Rule::Written { help, holds, .. }, .. }) => match holds(text) {
+                true => Ok(text.to_owned()),
+                false => Err(self.fault(text, help)),
+            },
             _ => match self.why_not(text) {
                 Some(why) => Err(self.fault(text, why)),
                 None => Ok(text.to_owned()),
@@ -202,6 +214,7 @@ impl Text {
             Self::Hostname => {
                 (is_hostname(text), "at most 64 letters, digits, '-' and '.', no '-' at an end of a part")
             }
+            Self::CheckUrl | Self::Header | Self::StatusRange => return self.why_not_http(text),
             Self::Interface => (
                 (1..=15).contains(&text.len()) && made_of(text, "._-") && !matches!(text, "." | ".." | "lo"),
                 "1 to 15 letters, digits, '.', '_' and '-'; not lo",
@@ -218,11 +231,29 @@ impl Text {
             | Self::Workdir
             | Self::Subpath
             | Self::Rlimit
-            | Self::Hook
+            | Self::Form(_)
             | Self::Capability
             | Self::CapabilityOrAll => {
                 return None;
             }
+        };
+        (!holds).then_some(rule)
+    }
+}
+
+impl Text {
+    /// The same for what HTTP checks need.
+    fn why_not_http(self, text: &str) -> Option<&'static str> {
+        let (holds, rule) = match self {
+            Self::CheckUrl if text.starts_with("https:") => {
+                (false, "TLS is not supported yet: check a port that speaks plain HTTP, or use `tcp`")
+            }
+            Self::CheckUrl => (
+                parse_http(text).is_some(),
+                "write \"http://:PORT/PATH\", or an IPv4 address of the container before the colon",
+            ),
+            Self::Header => (is_header(text), "write \"Name: value\" on one line, at most 1024 bytes"),
+            _ => (parse_status(text).is_some(), "write \"200\" or \"200-399\", from 100 to 599"),
         };
         (!holds).then_some(rule)
     }
@@ -245,6 +276,18 @@ fn is_url(text: &str) -> bool {
     text.len() <= 2048
         && text.bytes().all(|b| b.is_ascii_graphic())
         && text.split_once(':').is_some_and(|(scheme, rest)| made_of(scheme, "+-.") && !rest.is_empty())
+}
+
+/// `Name: value`; Host and Connection are ours (RFC 9110, 5.1 and 5.5).
+fn is_header(text: &str) -> bool {
+    let Some((name, value)) = text.split_once(':') else {
+        return false;
+    };
+    let ours = ["host", "connection", "content-length", "transfer-encoding"];
+    text.len() <= 1024
+        && made_of(name, "!#$%&'*+-.^_`|~")
+        && !ours.contains(&name.to_ascii_lowercase().as_str())
+        && value.bytes().all(|b| b.is_ascii_graphic() || b == b' ')
 }
 
 fn is_sysctl(text: &str) -> bool {

@@ -7,6 +7,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::Effect;
+use super::forms::ID_MAP;
 use super::take::{Flaw, Flaws, Word};
 use super::text::Text;
 use crate::codes::{BAD_VALUE, OUT_OF_RANGE, UNKNOWN_WORD, UNSUPPORTED_KEY};
@@ -14,7 +15,7 @@ use crate::fault::clip;
 use crate::nearest::nearest;
 use crate::quantity::{
     Amount, MilliCpus, QuantityError, parse_amount, parse_cpus, parse_duration, parse_factor, parse_limits,
-    parse_mode, parse_size,
+    parse_mode, parse_ratio, parse_size,
 };
 use crate::signal::parse_signal;
 use crate::spec::{Ipv4Net, Ready};
@@ -73,6 +74,63 @@ pub(super) fn factor(value: &DeValue<'_>) -> Read<u32> {
         DeValue::Integer(_) | DeValue::Float(_) => Ok(parse_factor(&string_or_number(value)?)?),
         _ => Err(wrong(value)),
     }
+}
+
+pub(super) fn ratio(value: &DeValue<'_>) -> Read<u32> {
+    match value {
+        DeValue::Integer(_) | DeValue::Float(_) => Ok(parse_ratio(&string_or_number(value)?)?),
+        _ => Err(wrong(value)),
+    }
+}
+
+/// A port number. `"9000-9010"` is a good range, but nothing publishes it yet.
+pub(super) fn port(value: &DeValue<'_>) -> Read<i64> {
+    let DeValue::String(range) = value else { return int(value, 1, 65_535) };
+    let number = |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0 && !text.starts_with('+'));
+    match range.split_once('-').map(|(from, to)| (number(from), number(to))) {
+        Some((Some(from), Some(to))) if from <= to => Err(unsupported(range)),
+        _ => Err(bad(
+            format!("'{}' is not a range of ports", clip(range)),
+            "write a port as a number, or a range such as \"9000-9010\"",
+        )),
+    }
+}
+
+/// `{ path = "/path", required = true }`.
+pub(super) fn file(value: &DeValue<'_>) -> Read<(String, bool)> {
+    let table = value.as_table().ok_or_else(|| wrong(value))?;
+    let mut file = (None, true);
+    for (key, value) in table {
+        match key.get_ref().as_ref() {
+            "path" => file.0 = Some(text(value.get_ref(), Text::Path)?),
+            "required" => file.1 = bool(value.get_ref())?,
+            other => return Err(bad(format!("unknown key '{}'", clip(other)), "write path and required")),
+        }
+    }
+    let path = file.0.ok_or_else(|| bad("key 'path' is missing", "write { path = \"/path\" }"))?;
+    Ok((path, file.1))
+}
+
+/// A word, or maps of ids; nothing keeps them yet.
+pub(super) fn userns(value: &Spanned<DeValue<'_>>) -> Result<(), Flaws> {
+    let flaw = |what: String| {
+        let help = "write \"auto\", \"host\" or { uid = [\"0:100000:65536\"], gid = [\"0:100000:65536\"] }";
+        vec![(value.span(), bad(what, help))]
+    };
+    let table = match value.get_ref() {
+        DeValue::Table(table) => table,
+        DeValue::String(word) if matches!(word.as_ref(), "auto" | "host") => return Ok(()),
+        DeValue::String(word) => return Err(flaw(format!("unknown word '{}'", clip(word)))),
+        other => return Err(vec![(value.span(), wrong(other))]),
+    };
+    if let Some((key, _)) = table.iter().find(|(key, _)| !matches!(key.get_ref().as_ref(), "uid" | "gid")) {
+        return Err(flaw(format!("unknown key '{}'", clip(key.get_ref()))));
+    }
+    for kind in ["uid", "gid"] {
+        let Some(maps) = table.get(kind) else { return Err(flaw(format!("key '{kind}' is missing"))) };
+        list(maps, |item| text(item, Text::Form(&ID_MAP)))?;
+    }
+    Ok(())
 }
 
 pub(super) fn text(value: &DeValue<'_>, kind: Text) -> Read<String> {
@@ -260,9 +318,12 @@ pub(super) fn ready(value: &DeValue<'_>) -> Read<Ready> {
             Ok(fd @ 3..) => Ok(Ready::Fd(fd)),
             _ => Err(beyond(format!("'{text}' is not a descriptor from 3 to 255"))),
         },
+        None if text.strip_prefix("check:").is_some_and(|name| Name::parse(name).is_ok()) => {
+            Ok(Ready::Check(text.trim_start_matches("check:").to_owned()))
+        }
         _ => Err(bad(
             format!("'{}' is no way to tell that a unit is ready", clip(text)),
-            "write \"exec\" or \"fd:3\"",
+            "write \"exec\", \"fd:3\" or \"check:NAME\"",
         )),
     }
 }

@@ -1,7 +1,11 @@
 //! `kind = "volume"`.
 
 use super::draft::fit;
-use super::{Key, Take, Text, key, required};
+use super::forms::KEY_SOURCE;
+use super::{
+    Key, Section, Take, Text, Word, key, later, planned, planned_named, planned_section, planned_word,
+    required,
+};
 use crate::spec::Volume;
 
 /// Ids below (uid_t) -1.
@@ -14,4 +18,41 @@ pub(super) const KEYS: &[Key<Volume>] = &[
     key("uid", "0", Take::Int(0, ID_MAX, |d, _, v| d.uid = fit(v)), "Owner of its root."),
     key("gid", "0", Take::Int(0, ID_MAX, |d, _, v| d.gid = fit(v)), "Group of its root."),
     key("mode", "\"0755\"", Take::Mode(|d, _, v| d.mode = v), "Mode of its root."),
+    planned("source", "\"dir\"", Take::Words(SOURCE), "Where its data is."),
+    planned("size", "no limit", Take::Size(4096, 1 << 60, later), "Room that it is given."),
+    planned("quota", "no limit", Take::Size(4096, 1 << 60, later), "What it may hold; then ENOSPC."),
+    planned("fs", "\"ext4\"", Take::Words(FS), "File system of a partition."),
+    planned(
+        "device",
+        "",
+        Take::Text(Text::Line, later),
+        "Partition: path, LABEL= or PARTUUID=; server and path of nfs.",
+    ),
+    planned("options", "[]", Take::List(Text::Line, later), "Options of mount(8)."),
+    planned("encrypt", "none", Take::Text(Text::Form(&KEY_SOURCE), later), "Where its key comes from."),
+    planned("grow", "false", Take::Bool(later), "Take all the room that is left."),
+    planned("retain", "\"keep\"", Take::Words(RETAIN), "When no file declares it any more."),
+    planned("seed_image", "", Take::Reference(later), "Image whose files it holds at first."),
+    planned("backup.include", "[]", Take::List(Text::Subpath, later), "What a backup saves."),
+    planned("backup.exclude", "[]", Take::List(Text::Subpath, later), "What a backup leaves out."),
+    planned("labels.*", "", Take::Text(Text::Value, later), "One label."),
 ];
+
+pub(super) const SECTIONS: &[Section<Volume>] = &[
+    planned_section("backup", "Hints for backups."),
+    planned_named("labels", Text::Label, "Free key-value pairs."),
+];
+
+const SOURCE: &[Word<Volume>] = &[
+    planned_word("dir", "a directory of the data partition"),
+    planned_word("partition", "a partition of its own"),
+    planned_word("tmpfs", "RAM"),
+    planned_word("image", "an image, read-only"),
+    planned_word("nfs", "an NFS server"),
+];
+
+const FS: &[Word<Volume>] =
+    &[planned_word("ext4", "ext4"), planned_word("xfs", "XFS"), planned_word("btrfs", "Btrfs")];
+
+const RETAIN: &[Word<Volume>] =
+    &[planned_word("keep", "it stays on the disk"), planned_word("delete", "it is deleted")];

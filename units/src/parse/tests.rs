@@ -80,7 +80,7 @@ units/web.toml:21:9: error[BU0105]: 5 has no unit of time
 
 #[test]
 fn every_fault_of_a_file_at_once() {
-    let text = "kind = \"container\"\nmemory = 5\nentrypoint = []\nmemory_max = 1\nhealth.live.tcp = 1\nfrobnicate = 1\n\
+    let text = "kind = \"container\"\nmemory = 5\nentrypoint = []\nmemory_max = 1\npod = \"p\"\nfrobnicate = 1\n\
                 [mounts.a]\n[mounts.b]\nvolume = \"v\"\nsize = 4096\ntarget = \"/a\"\n[ports.X]\n[process]\nenv = 1\n\
                 \"memory.max\" = 1\n";
     let checked = parse_set(&[file("node.toml", "schema = 1"), file("units/a.toml", text)]);
@@ -95,7 +95,7 @@ units/a.toml:3:1: error[BU0101]: unknown key 'entrypoint'
   = 'entrypoint' belongs in [process]
 units/a.toml:4:1: error[BU0101]: unknown key 'memory_max'
   = did you mean 'memory.max'?
-units/a.toml:5:1: error[BU0102]: key 'health' is not supported yet
+units/a.toml:5:1: error[BU0102]: key 'pod' is not supported yet
   = take it out; this version of berth would not carry it out
 units/a.toml:6:1: error[BU0101]: unknown key 'frobnicate'
 units/a.toml:7:9: error[BU0103]: key 'target' is missing in [mounts.a]

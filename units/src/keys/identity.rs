@@ -1,0 +1,103 @@
+//! Who a unit is and when it runs: what containers and services have in common.
+
+use std::time::Duration;
+
+use super::draft::ContainerDraft;
+use super::forms::{CRON, TIMEZONE};
+use super::{Key, Section, Take, Text, Word, key, later, named, planned, planned_named, planned_section};
+use super::{planned_word, word};
+use crate::spec::{Start, Type};
+
+pub(super) const SECTIONS: &[Section<ContainerDraft>] = &[
+    named("labels", Text::Label, |_, _| (), "Free key-value pairs, shown and filtered by."),
+    planned_named("annotations", Text::Label, "Key-value pairs for hooks and OCI tools."),
+    planned_section("schedule", "When a job runs."),
+    planned_section("job", "What is kept of a job's runs."),
+];
+
+const DAY: Duration = Duration::from_secs(86_400);
+const YEAR: Duration = Duration::from_secs(366 * 86_400);
+const SECOND: Duration = Duration::from_secs(1);
+
+pub(super) const KEYS: &[Key<ContainerDraft>] = &[
+    key("description", "", Take::Text(Text::Line, |d, _, v| d.unit.description = v), "One line for people."),
+    key(
+        "documentation",
+        "[]",
+        Take::List(Text::Url, |d, _, v| d.unit.documentation = v),
+        "Links for people.",
+    ),
+    key(
+        "enabled",
+        "true",
+        Take::Bool(|d, _, v| d.unit.enabled = v),
+        "false keeps the unit in the set without ever starting it.",
+    ),
+    key("start", "\"boot\"", Take::Words(START), "When it starts."),
+    key(
+        "labels.*",
+        "",
+        Take::Text(Text::Value, |d, at, v| drop(d.unit.labels.insert(at.to_owned(), v))),
+        "One label.",
+    ),
+    planned("name", "the file's", Take::Name(later), "Another name than the file's."),
+    planned("annotations.*", "", Take::Text(Text::Value, later), "One annotation."),
+    planned("profiles", "[]", Take::List(Text::Entry, later), "Profiles of the node in which it is there."),
+    planned("instances", "[]", Take::List(Text::Entry, later), "Of a template NAME@.toml: which are made."),
+    planned("pod", "", Take::Name(later), "Pod whose network it shares."),
+    planned("slice", "", Take::Name(later), "Slice whose limits it shares."),
+    key("type", "\"service\"", Take::Words(TYPE), "Whether it goes on or ends by itself."),
+    key(
+        "remain_after_exit",
+        "of a oneshot",
+        Take::Bool(|d, _, v| d.unit.remain_after_exit = Some(v)),
+        "After it has ended with success it still counts as ready.",
+    ),
+    key(
+        "runtime_max",
+        "no limit",
+        Take::Duration(SECOND, YEAR, |d, _, v| d.unit.runtime_max = v),
+        "The longest run; what has run so long is stopped and has failed.",
+    ),
+    planned("schedule.cron", "", Take::Text(Text::Form(&CRON), later), "As crontab(5), without names."),
+    planned("schedule.every", "", Take::Duration(SECOND, YEAR, later), "From one run to the next."),
+    planned("schedule.on_boot", "", Take::Duration(Duration::ZERO, YEAR, later), "After the node's boot."),
+    planned(
+        "schedule.timezone",
+        "\"local\"",
+        Take::Text(Text::Form(&TIMEZONE), later),
+        "In which schedule.cron is meant.",
+    ),
+    planned("schedule.jitter", "\"0s\"", Take::Duration(Duration::ZERO, DAY, later), "Spread of its runs."),
+    planned("schedule.catch_up", "\"once\"", Take::Words(CATCH_UP), "What becomes of runs that were missed."),
+    planned(
+        "schedule.deadline",
+        "no limit",
+        Take::Duration(SECOND, YEAR, later),
+        "How late a run may begin.",
+    ),
+    planned("schedule.overlap", "\"forbid\"", Take::Words(OVERLAP), "While the last run has not ended."),
+    planned("schedule.without_clock", "false", Take::Bool(later), "Run also before the clock is set."),
+    planned("job.retries", "0", Take::Int(0, 1000, later), "Further tries of a run that failed."),
+    planned("job.keep", "10", Take::Int(0, 1000, later), "Runs that are remembered."),
+];
+
+const START: &[Word<ContainerDraft>] = &[
+    word("boot", "with the node", |d, _| d.unit.start = Start::Boot),
+    word("manual", "only by `berth start`", |d, _| d.unit.start = Start::Manual),
+];
+
+const TYPE: &[Word<ContainerDraft>] = &[
+    word("service", "goes on", |d, _| d.unit.kind = Type::Service),
+    word("oneshot", "ends by itself, once", |d, _| d.unit.kind = Type::Oneshot),
+    planned_word("job", "ends by itself, at the times of [schedule]"),
+];
+
+const CATCH_UP: &[Word<ContainerDraft>] =
+    &[planned_word("once", "one run makes up for all"), planned_word("skip", "nothing")];
+
+const OVERLAP: &[Word<ContainerDraft>] = &[
+    planned_word("forbid", "the new run is left out"),
+    planned_word("allow", "both run"),
+    planned_word("replace", "the old run is stopped"),
+];
