@@ -15,6 +15,7 @@ use crate::spec::Declared;
 pub(crate) fn whole_set(declared: &Declared, parsed: &Parsed, faults: &mut Vec<Fault>) {
     let set = Set { declared, parsed };
     depends::check_references(&set, faults);
+    depends::check_conflicts(&set, faults);
     depends::check_cycles(&set, faults);
     networks::check_subnets(&set, faults);
     networks::check_memberships(&set, faults);

@@ -84,6 +84,13 @@ codes! {
         "A unit joins a network that no file of the set declares. Only `default` exists without a file.";
     WAITS_FOR_IDLE = 206, "depends on a unit that does not start by itself",
         "The unit it waits for is disabled or only started by hand, so it waits until somebody does that.";
+    CONFLICT_AT_BOOT = 207, "two that conflict start at boot",
+        "Units that conflict never run together, so only one of them can start with the node. The other is started \
+         by hand.";
+    CHAIN_LOOP = 208, "units that start each other without end",
+        "on_failure and on_success lead back to where they began, so the units could start each other for ever.";
+    CONFLICT_AND_ORDER = 209, "a unit that waits for one it conflicts with",
+        "The one would have to run for the other to start, and to be gone for it to start.";
     OVERLAP = 301, "overlapping subnets",
         "Two networks of one node cannot share addresses: the kernel would not know where to send a packet.";
     FIXED_ADDRESS = 302, "fixed address that cannot be",
@@ -122,6 +129,13 @@ codes! {
         "memory.min <= memory.low <= memory.high <= memory.max, else the larger one never has an effect.";
     STOP_LONGER = 407, "stop longer than the node waits",
         "At a shutdown the node kills what is left after its stop_timeout, before the unit's own time is over.";
+    CHECK_PROBE = 420, "check without one way to look",
+        "A check has exactly one of `exec`, `http` and `tcp`.";
+    UNKNOWN_CHECK = 421, "no such check",
+        "ready.when names a check that the unit does not have.";
+    WAIT_PATH = 430, "path that nobody tells about",
+        "The kernel sends no event when a file appears below /proc or /sys, so nobody could wait for it. Use \
+         conditions.path_exists, or wait for the device itself.";
     NO_NODE = 501, "no node.toml",
         "Without node.toml the node is called `berth` and gets its address by DHCP.";
     UPLINK_KEYS = 502, "uplink keys that do not fit its mode",

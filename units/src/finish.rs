@@ -1,17 +1,22 @@
 //! From a draft to what it means: what one file says about itself, beyond single values.
 
+mod health;
+
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::codes::{
     CAPABILITY_BOTH, KEY_WITHOUT_EFFECT, LIMITS_ORDER, MOUNT_SOURCE, MOUNT_TARGET, MOUNT_TWICE,
     NETWORK_WITHOUT_BRIDGE, PORT_WITHOUT_BRIDGE, SYSCTL_SHARED, UPLINK_KEYS, UPLINK_OVERLAP, UPPER_UNUSED,
+    WAIT_PATH,
 };
 use crate::fault::Fault;
 use crate::keys::{ContainerDraft, MountDraft, NodeDraft, UplinkWord};
 use crate::path::is_within;
 use crate::quantity::Amount;
 use crate::resolve::Origin;
-use crate::spec::{Mount, MountSource, NetworkMode, Node, Unit, UplinkMode, Upper};
+use crate::spec::{Mount, MountSource, NetworkMode, Node, Type, Unit, UplinkMode, Upper};
+pub(crate) use health::{parse_http, parse_status};
 
 /// Size of a tmpfs mount, bytes.
 const TMPFS_SIZE: u64 = 64 << 20;
@@ -20,7 +25,7 @@ const TMPFS_MODE: u32 = 0o1777;
 
 /// A container with its own contradictions reported. Parts with faults are left out.
 pub(crate) fn container(draft: ContainerDraft, origin: &Origin, faults: &mut Vec<Fault>) -> Unit {
-    let ContainerDraft { mut unit, image, mounts, ports } = draft;
+    let ContainerDraft { mut unit, image, mounts, ports, checks } = draft;
     if let Some(reference) = image {
         unit.image.reference = reference;
     }
@@ -30,17 +35,35 @@ pub(crate) fn container(draft: ContainerDraft, origin: &Origin, faults: &mut Vec
         }
     }
     unit.ports = ports.iter().filter_map(|(name, port)| Some((name.clone(), port.finish()?))).collect();
+    unit.health = health::checks(&checks, origin, faults);
+    health::check_ready(&unit, &checks, origin, faults);
     check_targets(&unit, origin, faults);
     check_rootfs(&unit, origin, faults);
     check_memory(&unit, origin, faults);
     check_mode(&unit, origin, faults);
     check_security(&unit, origin, faults);
+    check_wait(&unit, origin, faults);
+    // Nobody knows how long one deed takes.
+    if unit.kind == Type::Oneshot && !origin.spans.has("start_timeout") {
+        unit.start_timeout = Duration::ZERO;
+    }
     unit
+}
+
+/// What appears below /proc and /sys is told to nobody.
+fn check_wait(unit: &Unit, origin: &Origin, faults: &mut Vec<Fault>) {
+    for path in &unit.wait_for.paths {
+        if is_within(path, "/proc") || is_within(path, "/sys") {
+            let message = format!("nobody tells when '{path}' appears");
+            let fault = Fault::error(WAIT_PATH, origin.value("wait_for.paths"), message);
+            faults.push(fault.help("use conditions.path_exists, or wait for a device below /dev"));
+        }
+    }
 }
 
 fn finish_mount(name: &str, draft: &MountDraft, origin: &Origin, faults: &mut Vec<Fault>) -> Option<Mount> {
     let path = |key: &str| format!("mounts.{name}.{key}");
-    let sources = ["volume", "bind", "tmpfs"];
+    let sources = ["volume", "bind", "tmpfs", "image"];
     let set: Vec<_> = sources.into_iter().filter(|key| origin.spans.has(&path(key))).collect();
     let source = match (&draft.volume, &draft.bind, draft.tmpfs) {
         (Some(volume), None, false) => {

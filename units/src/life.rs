@@ -4,6 +4,8 @@
 //!            Spawned        Released        Executed        BecameReady
 //!   Idle ------------> Held --------> SetUp --------> Running --------> Ready
 //!    ^ ^                 |              |                |                |
+//!    | |                                               ^ BecameUnready |
+//!    | |                                               +----------------+
 //!    | |  Exited (not    | StopAsked    | (the same from all of these)    |
 //!    | +--its fault)-----+--------------+------> Stopping ----------------+
 //!    |                                           |      | KillSent
@@ -13,20 +15,18 @@
 //!    | again asked                               v      v
 //!    +------------------------------------------ Stopped
 //!    |
-//!    |  Exited by itself: Backoff (then Idle by TryAgain), Completed or Failed, as the policy says;
-//!    +- StartAsked from Stopped, Backoff, Completed, Failed
+//!    |  Exited by itself: Backoff (then Idle by TryAgain), Completed or Failed, as `restart` says;
+//!    |  Skipped from Idle, where a condition does not hold;
+//!    +- StartAsked from Stopped, Backoff, Completed, Failed, Skipped
 //! ```
 //!
 //! [`next`] is the whole table. A pair that it does not hold is an event that came late (an exit that was already
 //! known, a second stop): it changes nothing.
 
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 
 use crate::observed::{Moment, Record};
-use crate::spec::{Policy, Restart};
-use crate::wire::control::{ExitReason, State};
+use crate::wire::control::State;
 
 /// Where a unit is in its life.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -55,6 +55,8 @@ pub enum Life {
     Failed,
     /// Ended as asked.
     Stopped,
+    /// Not started, because one of its conditions does not hold; nobody misses it.
+    Skipped,
 }
 
 /// What happens to a unit.
@@ -68,12 +70,16 @@ pub enum Event {
     Executed,
     /// Its condition of readiness was met.
     BecameReady,
+    /// It is met no more: a check fails.
+    BecameUnready,
     /// A stop signal was sent.
     StopSent,
     /// cgroup.kill was written.
     KillSent,
-    /// Its process is gone; what follows was decided by [`after_exit`].
+    /// Its process is gone; what follows was decided by [`after_exit`](crate::restart::after_exit).
     Exited(Rest),
+    /// One of its conditions does not hold.
+    Skipped,
     /// The time of the next try has come.
     TryAgain,
     /// `berth start`.
@@ -99,13 +105,16 @@ pub enum Rest {
 
 /// The state after an event; `None` where the event means nothing in that state.
 pub fn next(life: Life, event: Event) -> Option<Life> {
-    use Life::{Backoff, Completed, Failed, Held, Idle, Killing, Ready, Running, SetUp, Stopped, Stopping};
+    use Life::{
+        Backoff, Completed, Failed, Held, Idle, Killing, Ready, Running, SetUp, Skipped, Stopped, Stopping,
+    };
     Some(match (life, event) {
         (Idle, Event::Spawned) => Held,
         (Held, Event::Released) => SetUp,
         // Held as well: the supervisor may have died between the word to go and its own note of it.
         (Held | SetUp, Event::Executed) => Running,
         (Running, Event::BecameReady) => Ready,
+        (Ready, Event::BecameUnready) => Running,
         (Held | SetUp | Running | Ready, Event::StopSent) => Stopping,
         (Held | SetUp | Running | Ready | Stopping, Event::KillSent) => Killing,
         (Held | SetUp | Running | Ready | Stopping | Killing, Event::Exited(rest)) => match rest {
@@ -119,8 +128,9 @@ pub fn next(life: Life, event: Event) -> Option<Life> {
         (Idle, Event::Exited(Rest::Backoff)) => Backoff,
         (Idle, Event::Exited(Rest::Failed)) => Failed,
         (Backoff, Event::TryAgain) => Idle,
-        (Backoff | Completed | Failed | Stopped, Event::StartAsked) => Idle,
-        (Idle | Backoff | Completed | Failed, Event::StopAsked) => Stopped,
+        (Idle, Event::Skipped) => Skipped,
+        (Backoff | Completed | Failed | Stopped | Skipped, Event::StartAsked) => Idle,
+        (Idle | Backoff | Completed | Failed | Skipped, Event::StopAsked) => Stopped,
         _ => return None,
     })
 }
@@ -150,52 +160,9 @@ impl Life {
             Self::Backoff => State::Backoff,
             Self::Completed => State::Completed,
             Self::Failed => State::Failed,
-            Self::Stopped => State::Stopped,
+            Self::Stopped | Self::Skipped => State::Stopped,
         }
     }
-}
-
-/// What follows an end, and the new count of failures. `reason` and `code` tell how it ended, `ran` how long it
-/// was up.
-pub fn after_exit(
-    restart: &Restart,
-    record: &Record,
-    end: (ExitReason, Option<i32>),
-    ran: Duration,
-) -> (Rest, u32) {
-    let asked = matches!(record.life, Life::Stopping | Life::Killing)
-        && !record.run.as_ref().is_some_and(|run| run.timed_out);
-    if asked {
-        return (if record.again { Rest::Idle } else { Rest::Stopped }, 0);
-    }
-    // A held process that just ends has lost its supervisor.
-    if record.life == Life::Held && end.0 != ExitReason::StartFailed {
-        return (Rest::Idle, record.failures);
-    }
-    let success = end == (ExitReason::Exit, Some(0));
-    let failures = if ran >= restart.reset_after { 0 } else { record.failures };
-    let again = match restart.policy {
-        Policy::Always => true,
-        Policy::OnFailure => !success,
-        Policy::Never => false,
-    };
-    match (again, success) {
-        (true, _) => (Rest::Backoff, failures.saturating_add(1)),
-        (false, true) => (Rest::Completed, 0),
-        (false, false) => (Rest::Failed, failures),
-    }
-}
-
-/// The wait before try number `failures` (1 is the first): delay x factor^(failures - 1), at most max_delay.
-pub fn backoff(restart: &Restart, failures: u32) -> Duration {
-    let mut wait = restart.delay;
-    for _ in 1..failures.min(64) {
-        wait = wait.saturating_mul(restart.factor_milli) / 1000;
-        if wait >= restart.max_delay {
-            break;
-        }
-    }
-    wait.min(restart.max_delay)
 }
 
 impl Record {
@@ -206,6 +173,10 @@ impl Record {
         };
         self.life = life;
         self.since = now;
+        self.waits_since = None;
+        self.note = None;
+        self.reached.note(life);
+        self.health.was_ready |= life == Life::Ready;
         if !life.has_process() {
             self.run = None;
             self.again = false;
@@ -222,30 +193,35 @@ mod tests {
     use super::*;
     use Life::*;
 
-    const ALL: [Life; 11] =
-        [Idle, Held, SetUp, Running, Ready, Stopping, Killing, Backoff, Completed, Failed, Stopped];
+    const ALL: [Life; 12] =
+        [Idle, Held, SetUp, Running, Ready, Stopping, Killing, Backoff, Completed, Failed, Stopped, Skipped];
 
     /// Every cell: an event and the states it leads to, in the order of [`ALL`]; `-` is "means nothing".
     #[test]
     fn every_cell_of_the_table() {
-        let rows: [(Event, &str); 14] = [
-            (Event::Spawned, "Held - - - - - - - - - -"),
-            (Event::Released, "- SetUp - - - - - - - - -"),
-            (Event::Executed, "- Running Running - - - - - - - -"),
-            (Event::BecameReady, "- - - Ready - - - - - - -"),
-            (Event::StopSent, "- Stopping Stopping Stopping Stopping - - - - - -"),
-            (Event::KillSent, "- Killing Killing Killing Killing Killing - - - - -"),
-            (Event::Exited(Rest::Idle), "- Idle Idle Idle Idle Idle Idle - - - -"),
-            (Event::Exited(Rest::Backoff), "Backoff Backoff Backoff Backoff Backoff Backoff Backoff - - - -"),
+        let rows: [(Event, &str); 16] = [
+            (Event::Spawned, "Held - - - - - - - - - - -"),
+            (Event::Released, "- SetUp - - - - - - - - - -"),
+            (Event::Executed, "- Running Running - - - - - - - - -"),
+            (Event::BecameReady, "- - - Ready - - - - - - - -"),
+            (Event::BecameUnready, "- - - - Running - - - - - - -"),
+            (Event::StopSent, "- Stopping Stopping Stopping Stopping - - - - - - -"),
+            (Event::KillSent, "- Killing Killing Killing Killing Killing - - - - - -"),
+            (Event::Exited(Rest::Idle), "- Idle Idle Idle Idle Idle Idle - - - - -"),
+            (
+                Event::Exited(Rest::Backoff),
+                "Backoff Backoff Backoff Backoff Backoff Backoff Backoff - - - - -",
+            ),
             (
                 Event::Exited(Rest::Completed),
-                "- Completed Completed Completed Completed Completed Completed - - - -",
+                "- Completed Completed Completed Completed Completed Completed - - - - -",
             ),
-            (Event::Exited(Rest::Failed), "Failed Failed Failed Failed Failed Failed Failed - - - -"),
-            (Event::Exited(Rest::Stopped), "- Stopped Stopped Stopped Stopped Stopped Stopped - - - -"),
-            (Event::TryAgain, "- - - - - - - Idle - - -"),
-            (Event::StartAsked, "- - - - - - - Idle Idle Idle Idle"),
-            (Event::StopAsked, "Stopped - - - - - - Stopped Stopped Stopped -"),
+            (Event::Exited(Rest::Failed), "Failed Failed Failed Failed Failed Failed Failed - - - - -"),
+            (Event::Exited(Rest::Stopped), "- Stopped Stopped Stopped Stopped Stopped Stopped - - - - -"),
+            (Event::Skipped, "Skipped - - - - - - - - - - -"),
+            (Event::TryAgain, "- - - - - - - Idle - - - -"),
+            (Event::StartAsked, "- - - - - - - Idle Idle Idle Idle Idle"),
+            (Event::StopAsked, "Stopped - - - - - - Stopped Stopped Stopped - Stopped"),
         ];
         for (event, row) in rows {
             let words: Vec<_> = row.split(' ').collect();
@@ -255,36 +231,5 @@ mod tests {
                 assert_eq!(got, word, "{life:?} x {event:?}");
             }
         }
-    }
-
-    #[track_caller]
-    fn ends(policy: Policy, life: Life, end: (ExitReason, Option<i32>), ran: u64, expect: (Rest, u32)) {
-        let restart = Restart { policy, ..Restart::default() };
-        let record = Record { life, failures: 3, ..Record::default() };
-        assert_eq!(after_exit(&restart, &record, end, Duration::from_secs(ran)), expect);
-    }
-
-    #[test]
-    fn what_follows_an_end() {
-        let (ok, bad) = ((ExitReason::Exit, Some(0)), (ExitReason::Signal, None));
-        ends(Policy::Always, Ready, ok, 1, (Rest::Backoff, 4));
-        ends(Policy::Always, Ready, bad, 61, (Rest::Backoff, 1));
-        ends(Policy::OnFailure, Ready, ok, 1, (Rest::Completed, 0));
-        ends(Policy::OnFailure, Running, bad, 1, (Rest::Backoff, 4));
-        ends(Policy::Never, Ready, bad, 1, (Rest::Failed, 3));
-        ends(Policy::Never, Ready, (ExitReason::Exit, Some(1)), 1, (Rest::Failed, 3));
-        ends(Policy::Always, Stopping, bad, 1, (Rest::Stopped, 0));
-        ends(Policy::Always, Killing, bad, 1, (Rest::Stopped, 0));
-        ends(Policy::Always, Held, bad, 0, (Rest::Idle, 3));
-        ends(Policy::Always, Held, (ExitReason::StartFailed, None), 0, (Rest::Backoff, 4));
-        ends(Policy::Never, Idle, (ExitReason::StartFailed, None), 0, (Rest::Failed, 3));
-    }
-
-    #[test]
-    fn backoff_doubles_up_to_its_cap() {
-        let restart = Restart::default();
-        let waits: Vec<_> = (1..=9).map(|n| backoff(&restart, n).as_millis()).collect();
-        assert_eq!(waits, [500, 1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000]);
-        assert_eq!(backoff(&restart, u32::MAX), restart.max_delay);
     }
 }

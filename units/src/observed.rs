@@ -3,12 +3,13 @@
 //! A [`Record`] is what it has written down of a unit (in RAM, before the next step is taken), so that the next
 //! supervisor starts where this one ended; the rest of [`Seen`] is read from the kernel and from netd each time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::Name;
+use crate::health::Health;
 use crate::life::Life;
 use crate::wire::control::LastExit;
 
@@ -35,8 +36,29 @@ pub struct Observed {
     pub units: BTreeMap<Name, Seen>,
     /// Networks as netd reported them for the set in force; absent: no word yet.
     pub networks: BTreeMap<Name, NetworkSeen>,
+    /// What `wait_for` and `conditions` ask about.
+    pub facts: Facts,
     /// The node is shutting down: everything stops, nothing starts.
     pub draining: bool,
+}
+
+/// What is known of the node outside of its units.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// The uplink has an address.
+    pub online: bool,
+    /// The clock shows a time that can be.
+    pub clock_set: bool,
+    /// Those of the paths that somebody asks about that exist.
+    pub paths: BTreeSet<String>,
+    /// Architecture, the kernel's word.
+    pub arch: String,
+    /// Memory, bytes.
+    pub memory: u64,
+    /// Words of the kernel command line.
+    pub kernel_cmdline: BTreeSet<String>,
+    /// The first boot with this data partition.
+    pub first_boot: bool,
 }
 
 /// One network.
@@ -96,10 +118,48 @@ pub struct Record {
     pub last_exit: Option<LastExit>,
     /// After the stop that is under way it starts again.
     pub again: bool,
+    /// Moments of the last restarts, as far as `restart.window` asks.
+    #[serde(default)]
+    pub recent: Vec<Moment>,
+    /// Idle: since when it waits for nothing but the facts of `wait_for`.
+    #[serde(default)]
+    pub waits_since: Option<Moment>,
+    /// How far it has ever come since boot: what milestones ask for.
+    #[serde(default)]
+    pub reached: Reached,
+    /// Why it is in its state, where no exit tells.
+    #[serde(default)]
+    pub note: Option<String>,
+    /// What the checks of its present run, or of its last one, have found.
+    #[serde(default)]
+    pub health: Health,
+}
+
+/// How far a unit has ever come since boot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reached {
+    /// Its process was executed.
+    pub started: bool,
+    /// It was ready.
+    pub ready: bool,
+    /// It ended with success, or was skipped.
+    pub completed: bool,
+}
+
+impl Reached {
+    /// Takes a state in.
+    pub fn note(&mut self, life: Life) {
+        match life {
+            Life::Running => self.started = true,
+            Life::Ready => self.ready = true,
+            Life::Completed | Life::Skipped => self.completed = true,
+            _ => {}
+        }
+    }
 }
 
 /// One run of a unit.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {
     /// From [`Record::runs`].
     pub number: u64,
@@ -113,8 +173,17 @@ pub struct Run {
     pub stop_deadline: Option<Moment>,
     /// It was killed because it was not ready in time.
     pub timed_out: bool,
+    /// It was stopped because it had run for `runtime_max`.
+    #[serde(default)]
+    pub expired: bool,
+    /// Those whom its start came after, so that its stop comes before theirs even when it is no longer declared.
+    #[serde(default)]
+    pub after: BTreeSet<Name>,
     /// Why it could not be started: a step of its set-up, or its network. Its end follows.
     pub failure: Option<String>,
+    /// It was ended for a check that failed: which, and what it found.
+    #[serde(default)]
+    pub unhealthy: Option<String>,
 }
 
 /// What people asked for.

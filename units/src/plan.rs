@@ -3,19 +3,35 @@
 //! A plan leaves the executor no choice; planning again after it was carried out gives nothing. Time comes in as
 //! an argument, and [`next_wake`] says when to plan again if nothing happens before.
 
+mod facts;
+mod health;
+mod view;
+
+use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::Name;
 use crate::life::Life;
-use crate::observed::{Attach, Moment, NetworkSeen, Observed, Seen, Wanted};
-use crate::spec::{Declared, NetworkMode, Start, Unit, Until};
+use crate::observed::{Attach, Moment, Observed, Seen, Wanted};
+use crate::spec::{Declared, OnUnmet, Start, Unit};
 use crate::wire::net::fnv;
+pub use facts::{asked_paths, awaited_paths};
+pub use health::{is_healthy, readiness};
+pub use view::View;
 
 /// One thing to do. Display is the line that users see.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// The wait of a backoff is over.
     TryAgain(Name),
+    /// Note that from now on it waits for nothing but the facts of `wait_for`.
+    Wait(Name),
+    /// Its start has failed before there was a process, and why; what follows is what `restart` says.
+    GiveUp(Name, String),
+    /// Leave it out, because a condition does not hold: which.
+    Skip(Name, String),
+    /// It has failed, because a condition does not hold: which.
+    Refuse(Name, String),
     /// Make its process, held.
     Start(Name),
     /// Ask netd for its interfaces.
@@ -24,8 +40,19 @@ pub enum Action {
     Release(Name),
     /// Send its stop signal.
     Stop(Name),
+    /// The same because it has run for `runtime_max`; what follows is what `restart` says.
+    Expire(Name),
     /// cgroup.kill.
     Kill(Name, KillReason),
+    /// End its process because a check failed; what follows is what `restart` says.
+    Replace {
+        /// Which.
+        unit: Name,
+        /// By cgroup.kill, without asking.
+        kill: bool,
+        /// Which check, and what it found.
+        why: String,
+    },
     /// Forget a unit that is no longer declared and has no process.
     Forget(Name),
 }
@@ -45,13 +72,20 @@ impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TryAgain(unit) => write!(f, "try {unit} again"),
+            Self::Wait(unit) => write!(f, "let {unit} wait"),
+            Self::GiveUp(unit, why) => write!(f, "give {unit} up: {why}"),
+            Self::Skip(unit, why) => write!(f, "skip {unit}: {why}"),
+            Self::Refuse(unit, why) => write!(f, "refuse {unit}: {why}"),
             Self::Start(unit) => write!(f, "start {unit}"),
             Self::Attach(unit) => write!(f, "attach {unit} to its networks"),
             Self::Release(unit) => write!(f, "let {unit} go"),
             Self::Stop(unit) => write!(f, "stop {unit}"),
+            Self::Expire(unit) => write!(f, "stop {unit}: it has run for its time"),
             Self::Kill(unit, KillReason::StopTimeout) => write!(f, "kill {unit}: it did not stop in time"),
             Self::Kill(unit, KillReason::StartTimeout) => write!(f, "kill {unit}: it was not ready in time"),
             Self::Kill(unit, KillReason::LeftOver) => write!(f, "kill what is left of {unit}"),
+            Self::Replace { unit, kill: false, why } => write!(f, "restart {unit}: {why}"),
+            Self::Replace { unit, kill: true, why } => write!(f, "kill {unit}: {why}"),
             Self::Forget(unit) => write!(f, "forget {unit}"),
         }
     }
@@ -59,71 +93,115 @@ impl fmt::Display for Action {
 
 /// What to do now, in an order that may be carried out as it stands.
 pub fn plan(declared: &Declared, observed: &Observed, now: Moment) -> Vec<Action> {
-    observed
-        .units
-        .iter()
-        .filter_map(|(name, seen)| plan_unit(declared, observed, (name, seen), now))
-        .collect()
+    View::new(declared, observed).plan(now)
 }
 
-fn plan_unit(
-    declared: &Declared,
-    observed: &Observed,
-    (name, seen): (&Name, &Seen),
-    now: Moment,
-) -> Option<Action> {
-    let unit = declared.units.get(name);
-    let record = &seen.record;
-    let due = |deadline: Option<Moment>| deadline.is_some_and(|deadline| deadline <= now);
-    if record.life.has_process() && must_stop(declared, observed, name, seen) {
-        return plan_stop(declared, observed, name, seen);
-    }
-    match record.life {
-        Life::Stopping if due(record.run.as_ref().and_then(|run| run.stop_deadline)) => {
-            Some(Action::Kill(name.clone(), KillReason::StopTimeout))
-        }
-        Life::Held | Life::SetUp | Life::Running if due(start_deadline(unit?, seen)) => {
-            Some(Action::Kill(name.clone(), KillReason::StartTimeout))
-        }
-        Life::Held => match seen.attach {
-            Attach::Unasked => Some(Action::Attach(name.clone())),
-            Attach::Asked => None,
-            Attach::Done => Some(Action::Release(name.clone())),
-        },
-        life if !life.has_process() && seen.populated => {
-            (!seen.killed).then(|| Action::Kill(name.clone(), KillReason::LeftOver))
-        }
-        life if !life.has_process() && unit.is_none() => Some(Action::Forget(name.clone())),
-        Life::Backoff if !observed.draining && due(record.next_try) => Some(Action::TryAgain(name.clone())),
-        Life::Idle if may_start(declared, observed, unit?, seen) => Some(Action::Start(name.clone())),
-        _ => None,
-    }
+/// The moment by which to plan again when nothing happens before.
+pub fn next_wake(declared: &Declared, observed: &Observed) -> Option<Moment> {
+    View::new(declared, observed).next_wake()
 }
 
-/// Whether its process has to go: undeclared, no longer wanted, made from another version of its file, or the node
-/// is shutting down.
-fn must_stop(declared: &Declared, observed: &Observed, name: &Name, seen: &Seen) -> bool {
-    if matches!(seen.record.life, Life::Stopping | Life::Killing) {
-        return false;
+impl View<'_> {
+    /// What to do now, in an order that may be carried out as it stands.
+    pub fn plan(&self, now: Moment) -> Vec<Action> {
+        self.observed.units.iter().filter_map(|(name, seen)| self.plan_unit(name, seen, now)).collect()
     }
-    let Some(unit) = declared.units.get(name) else {
-        return true;
-    };
-    let changed = seen.record.run.as_ref().is_some_and(|run| run.fingerprint != fingerprint(unit));
-    observed.draining || changed || seen.record.again || !is_wanted(unit, seen)
-}
 
-/// A held process has nothing to save and is killed; others are signalled once nothing that depends on them runs.
-fn plan_stop(declared: &Declared, observed: &Observed, name: &Name, seen: &Seen) -> Option<Action> {
-    if matches!(seen.record.life, Life::Held | Life::SetUp) {
-        return Some(Action::Kill(name.clone(), KillReason::StopTimeout));
+    fn plan_unit(&self, name: &Name, seen: &Seen, now: Moment) -> Option<Action> {
+        let unit = self.declared.units.get(name);
+        let record = &seen.record;
+        let due = |deadline: Option<Moment>| deadline.is_some_and(|deadline| deadline <= now);
+        if self.must_stop(name, seen) {
+            return self.plan_stop(name, seen);
+        }
+        if let Some(action) = unit.and_then(|unit| health::plan_health(unit, name, seen)) {
+            return Some(action);
+        }
+        match record.life {
+            Life::Stopping if due(record.run.as_ref().and_then(|run| run.stop_deadline)) => {
+                Some(Action::Kill(name.clone(), KillReason::StopTimeout))
+            }
+            Life::Held | Life::SetUp | Life::Running if due(start_deadline(unit?, seen)) => {
+                Some(Action::Kill(name.clone(), KillReason::StartTimeout))
+            }
+            Life::Running | Life::Ready if due(runtime_deadline(unit?, seen)) => {
+                Some(Action::Expire(name.clone()))
+            }
+            Life::Held => match seen.attach {
+                Attach::Unasked => Some(Action::Attach(name.clone())),
+                Attach::Asked => None,
+                Attach::Done => Some(Action::Release(name.clone())),
+            },
+            life if !life.has_process() && seen.populated => {
+                (!seen.killed).then(|| Action::Kill(name.clone(), KillReason::LeftOver))
+            }
+            life if !life.has_process() && unit.is_none() => Some(Action::Forget(name.clone())),
+            Life::Backoff if !self.observed.draining && due(record.next_try) => {
+                Some(Action::TryAgain(name.clone()))
+            }
+            Life::Idle => self.plan_start(unit?, seen, now),
+            _ => None,
+        }
     }
-    let has_dependant = observed.draining
-        && declared.units.values().any(|other| {
-            other.depends.contains_key(name)
-                && observed.units.get(&other.name).is_some_and(|other| other.record.life.has_process())
-        });
-    (!has_dependant).then(|| Action::Stop(name.clone()))
+
+    /// A held process has nothing to save and is killed; others are signalled once those that come after them and
+    /// have to go as well are gone.
+    fn plan_stop(&self, name: &Name, seen: &Seen) -> Option<Action> {
+        if matches!(seen.record.life, Life::Held | Life::SetUp) {
+            return Some(Action::Kill(name.clone(), KillReason::StopTimeout));
+        }
+        (!self.is_held_back(name)).then(|| Action::Stop(name.clone()))
+    }
+
+    fn plan_start(&self, unit: &Unit, seen: &Seen, now: Moment) -> Option<Action> {
+        if self.observed.draining || !is_wanted(unit, seen) || self.waits_for_unit(unit).is_some() {
+            return None;
+        }
+        let name = unit.name.clone();
+        if let Some(fact) = facts::missing(&unit.wait_for, &self.observed.facts) {
+            let late = wait_deadline(unit, seen).is_some_and(|deadline| deadline <= now);
+            return match seen.record.waits_since {
+                None => Some(Action::Wait(name)),
+                Some(_) => late.then(|| Action::GiveUp(name, format!("{fact}, too long"))),
+            };
+        }
+        if let Some(why) = facts::unmet(&unit.conditions, &self.observed.facts) {
+            return Some(match unit.conditions.on_unmet {
+                OnUnmet::Skip => Action::Skip(name, why),
+                OnUnmet::Fail => Action::Refuse(name, why),
+            });
+        }
+        self.waits_for_room(unit).is_none().then_some(Action::Start(name))
+    }
+
+    /// The moment by which to plan again when nothing happens before.
+    pub fn next_wake(&self) -> Option<Moment> {
+        self.observed.units.iter().filter_map(|(name, seen)| self.deadline(name, seen)).min()
+    }
+
+    /// The next moment at which time alone changes what is planned for a unit.
+    fn deadline(&self, name: &Name, seen: &Seen) -> Option<Moment> {
+        let record = &seen.record;
+        if self.must_stop(name, seen) {
+            return None;
+        }
+        let unit = self.declared.units.get(name);
+        match record.life {
+            Life::Backoff if !self.observed.draining => record.next_try,
+            Life::Stopping => record.run.as_ref()?.stop_deadline,
+            Life::Held | Life::SetUp => start_deadline(unit?, seen),
+            Life::Running => {
+                [start_deadline(unit?, seen), runtime_deadline(unit?, seen)].into_iter().flatten().min()
+            }
+            Life::Ready => runtime_deadline(unit?, seen),
+            Life::Idle => {
+                let unit = unit.filter(|unit| is_wanted(unit, seen) && !self.observed.draining)?;
+                facts::missing(&unit.wait_for, &self.observed.facts)?;
+                self.waits_for_unit(unit).is_none().then(|| wait_deadline(unit, seen)).flatten()
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Whether the unit should run, apart from what it waits for.
@@ -135,47 +213,32 @@ pub fn is_wanted(unit: &Unit, seen: &Seen) -> bool {
     }
 }
 
-fn may_start(declared: &Declared, observed: &Observed, unit: &Unit, seen: &Seen) -> bool {
-    !observed.draining && is_wanted(unit, seen) && waits_for(declared, observed, unit).is_none()
-}
-
 /// What an idle unit waits for, in words, or `None` when nothing holds it back.
 pub fn waits_for(declared: &Declared, observed: &Observed, unit: &Unit) -> Option<String> {
-    for (name, depends) in &unit.depends {
-        let life = observed.units.get(name).map(|seen| seen.record.life).unwrap_or_default();
-        let (holds, what) = match depends.until {
-            Until::Started => (life.is_up() || life == Life::Completed, "started"),
-            Until::Ready => (matches!(life, Life::Ready | Life::Completed), "ready"),
-        };
-        // A unit that is not declared at all was refused when the set was parsed.
-        if !holds && declared.units.contains_key(name) {
-            return Some(format!("waits for '{name}' to be {what}"));
-        }
-    }
-    if unit.network != NetworkMode::Bridge {
-        return None;
-    }
-    unit.networks.keys().find_map(|network| match observed.networks.get(network) {
-        Some(NetworkSeen::Up) => None,
-        Some(NetworkSeen::Failed(why)) => Some(format!("waits for network '{network}': {why}")),
-        None => Some(format!("waits for network '{network}'")),
-    })
+    View::new(declared, observed).waits_for(unit)
+}
+
+/// Those that a unit comes after, for [`crate::observed::Run::after`].
+pub fn comes_after(declared: &Declared, unit: &Unit) -> BTreeSet<Name> {
+    let before_it = declared.units.values().filter(|other| other.before.contains(&unit.name));
+    let own = unit.depends.keys().chain(&unit.after);
+    own.chain(before_it.map(|other| &other.name)).filter(|name| **name != unit.name).cloned().collect()
 }
 
 fn start_deadline(unit: &Unit, seen: &Seen) -> Option<Moment> {
     let run = seen.record.run.as_ref()?;
-    (!unit.start_timeout.is_zero()).then(|| run.started.after(unit.start_timeout))
+    let counts = !unit.start_timeout.is_zero() && !seen.record.health.was_ready;
+    counts.then(|| run.started.after(unit.start_timeout))
 }
 
-/// The moment by which to plan again when nothing happens before.
-pub fn next_wake(declared: &Declared, observed: &Observed) -> Option<Moment> {
-    let deadlines = observed.units.iter().filter_map(|(name, seen)| match seen.record.life {
-        Life::Backoff if !observed.draining => seen.record.next_try,
-        Life::Stopping => seen.record.run.as_ref()?.stop_deadline,
-        Life::Held | Life::SetUp | Life::Running => start_deadline(declared.units.get(name)?, seen),
-        _ => None,
-    });
-    deadlines.min()
+fn runtime_deadline(unit: &Unit, seen: &Seen) -> Option<Moment> {
+    let run = seen.record.run.as_ref()?;
+    (!unit.runtime_max.is_zero()).then(|| run.started.after(unit.runtime_max))
+}
+
+fn wait_deadline(unit: &Unit, seen: &Seen) -> Option<Moment> {
+    let timeout = unit.wait_for.timeout;
+    seen.record.waits_since.filter(|_| !timeout.is_zero()).map(|since| since.after(timeout))
 }
 
 /// Tells two versions of a unit apart.

@@ -3,6 +3,8 @@
 //! The parser turns TOML into these types; the planner, the runtime and netd read them. A key that a file does
 //! not set has the value of the type's `Default`. Names of fields are the names of the keys.
 
+mod lifecycle;
+
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -11,6 +13,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::quantity::{Amount, MilliCpus};
 use crate::{Name, Reference};
+
+pub use lifecycle::{
+    Arch, Conditions, Depends, OnLimit, OnRestart, OnStop, OnUnmet, Policy, Restart, Strength, Type, Until,
+    WaitFor,
+};
 
 /// A whole unit set: valid together or not at all.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -142,14 +149,36 @@ pub struct Unit {
     pub networks: BTreeMap<Name, Attachment>,
     /// Published ports, by name.
     pub ports: BTreeMap<String, Port>,
-    /// What has to hold before it starts.
+    /// Service or one deed.
+    pub kind: Type,
+    /// Whether it still counts as there after it ended with success; as its type has it by default.
+    pub remain_after_exit: Option<bool>,
+    /// Units whose state has to hold before it starts.
     pub depends: BTreeMap<Name, Depends>,
+    /// It starts after these and stops before them.
+    pub after: Vec<Name>,
+    /// The other way round.
+    pub before: Vec<Name>,
+    /// It never runs beside these.
+    pub conflicts: Vec<Name>,
+    /// Facts outside of the set that have to hold before it starts.
+    pub wait_for: WaitFor,
+    /// Whether it is started at all.
+    pub conditions: Conditions,
     /// When it counts as ready.
     pub ready: Ready,
+    /// Checks of its health, by name.
+    pub health: BTreeMap<String, Check>,
     /// From the start to ready; over it the start has failed. Zero: no limit.
     pub start_timeout: Duration,
+    /// It is ended when it has run so long. Zero: no limit.
+    pub runtime_max: Duration,
     /// What happens after it ended.
     pub restart: Restart,
+    /// Started when it has failed.
+    pub on_failure: Vec<Name>,
+    /// Started when it has ended with success.
+    pub on_success: Vec<Name>,
     /// How it is asked to end.
     pub stop: Stop,
     /// What becomes of its output.
@@ -159,6 +188,11 @@ pub struct Unit {
 }
 
 impl Unit {
+    /// Whether it counts as there after it ended with success.
+    pub fn remains(&self) -> bool {
+        self.remain_after_exit.unwrap_or(self.kind == Type::Oneshot)
+    }
+
     /// A unit of that name and image, every other key at its default.
     pub fn new(name: Name, reference: Reference) -> Self {
         Self {
@@ -181,10 +215,21 @@ impl Unit {
             network: NetworkMode::Bridge,
             networks: BTreeMap::new(),
             ports: BTreeMap::new(),
+            kind: Type::Service,
+            remain_after_exit: None,
             depends: BTreeMap::new(),
+            after: Vec::new(),
+            before: Vec::new(),
+            conflicts: Vec::new(),
+            wait_for: WaitFor::default(),
+            conditions: Conditions::default(),
             ready: Ready::Exec,
+            health: BTreeMap::new(),
             start_timeout: Duration::from_secs(60),
+            runtime_max: Duration::ZERO,
             restart: Restart::default(),
+            on_failure: Vec::new(),
+            on_success: Vec::new(),
             stop: Stop::default(),
             log: Log::default(),
             security: Security::default(),
@@ -439,67 +484,107 @@ pub enum Protocol {
     Udp,
 }
 
-/// `[depends.NAME]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Depends {
-    /// What of it has to hold.
-    pub until: Until,
-}
-
-/// `depends.NAME.until`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Until {
-    /// Its process has been executed.
-    Started,
-    /// It is ready.
-    Ready,
-}
-
 /// `[ready] when`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ready {
     /// As soon as execve(2) succeeded.
     Exec,
     /// A line (or the end of file after at least one byte) arrives on this descriptor, as s6 does it.
     Fd(u8),
+    /// A check of that name passes.
+    Check(String),
 }
 
-/// `[restart]`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Restart {
-    /// When at all.
-    pub policy: Policy,
-    /// Before the first restart.
-    pub delay: Duration,
-    /// Each further one waits this many thousandths of the one before (2000 doubles).
-    pub factor_milli: u32,
-    /// Longest wait.
-    pub max_delay: Duration,
-    /// A run of this length starts the count anew.
-    pub reset_after: Duration,
+/// `[health.NAME]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    /// What is looked at.
+    pub probe: Probe,
+    /// What it stands for.
+    pub role: Role,
+    /// From the beginning of one run to the next.
+    pub interval: Duration,
+    /// A run that takes longer has failed.
+    pub timeout: Duration,
+    /// Failures in a row that count.
+    pub failures: u32,
+    /// Successes in a row that count.
+    pub successes: u32,
+    /// From the start of the unit on, failures do not count for so long, unless it has passed before.
+    pub start_period: Duration,
+    /// In place of `interval` until it has passed: in the start period, and of a ready check.
+    pub start_interval: Duration,
+    /// What is done to the unit when it fails.
+    pub on_failure: OnFailure,
 }
 
-impl Default for Restart {
+impl Default for Check {
     fn default() -> Self {
         Self {
-            policy: Policy::Always,
-            delay: Duration::from_millis(500),
-            factor_milli: 2000,
-            max_delay: Duration::from_secs(60),
-            reset_after: Duration::from_secs(60),
+            probe: Probe::Exec(Vec::new()),
+            role: Role::Live,
+            interval: Duration::from_secs(10),
+            timeout: Duration::from_secs(3),
+            failures: 3,
+            successes: 1,
+            start_period: Duration::ZERO,
+            start_interval: Duration::from_secs(1),
+            on_failure: OnFailure::Restart,
         }
     }
 }
 
-/// `restart.policy`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Policy {
-    /// However it ended.
-    Always,
-    /// Only after an exit code other than 0, a signal, or out of memory.
-    OnFailure,
-    /// Never.
-    Never,
+/// `health.NAME.exec`, `http` or `tcp`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Probe {
+    /// A program in the container, its arguments behind it, ends with code 0.
+    Exec(Vec<String>),
+    /// An HTTP server answers with an expected status.
+    Http(Http),
+    /// Somebody accepts connections on this port of the container's loopback address.
+    Tcp(u16),
+}
+
+/// `health.NAME.http` and what belongs to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Http {
+    /// Whom to ask; the container's loopback address unless the URL names another.
+    pub address: Ipv4Addr,
+    /// Port.
+    pub port: u16,
+    /// What stands behind the port, `/` at least.
+    pub path: String,
+    /// Request method.
+    pub method: String,
+    /// Header lines, `Name: value`.
+    pub headers: Vec<String>,
+    /// Lowest and highest status that passes.
+    pub expect: (u16, u16),
+}
+
+/// `health.NAME.role`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// The unit works: it is restarted when it does not.
+    Live,
+    /// The unit can be used: it is not ready while it cannot.
+    Ready,
+    /// The unit has come up: the other checks wait for it.
+    Startup,
+}
+
+/// `health.NAME.on_failure`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnFailure {
+    /// It is stopped as by hand, then started as `restart` says.
+    Restart,
+    /// The same without asking: its cgroup is killed.
+    Kill,
+    /// Nothing; the status shows it.
+    None,
 }
 
 /// `[stop]`.

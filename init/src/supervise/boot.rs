@@ -10,7 +10,7 @@ use berth_runtime::cgroup::{CgroupError, Limits};
 use berth_runtime::{Cgroup, Daemon};
 use berth_units::Name;
 use berth_units::addresses::{Leases, assign};
-use berth_units::life::Life;
+use berth_units::life::{Event, Life};
 use berth_units::observed::{Attach, Observed, Record, Seen};
 use berth_units::spec::Declared;
 use berth_units::wire::control::CONTROL_SOCKET;
@@ -19,10 +19,12 @@ use berth_units::wire::init::ToInit;
 use berth_units::wire::net::UplinkState;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
+use super::checkers::Checkers;
 use super::clients::Clients;
 use super::container::{CGROUPS_DIR, cgroup_dir};
 use super::daemons::{Daemons, Kind};
 use super::disks::{self, DATA_DIR, Disk, FACTORY_DIR};
+use super::facts::{ClockWatch, PathWatch};
 use super::inbox::{CgroupEvents, UnitFiles};
 use super::link::{Link, fd_name};
 use super::poll::{Interest, Poll, Source};
@@ -51,6 +53,7 @@ impl Supervisor {
         // It loads its modules on another processor while this one mounts disks and reads units.
         supervisor.start_if_due(Kind::Netd);
         supervisor.find_disks();
+        supervisor.find_facts();
         supervisor.images = read_index();
         supervisor.leases = records::read(Path::new(LEASES_DIR), LEASES).unwrap_or_default();
         supervisor.watch_all().map_err(Error::Poll)?;
@@ -79,8 +82,11 @@ impl Supervisor {
             uplink: UplinkState::default(),
             log: None,
             clients: Clients::default(),
+            checkers: Checkers::default(),
             cgroup_events: CgroupEvents::new()?,
             unit_files: UnitFiles::new()?,
+            path_watch: PathWatch::new()?,
+            clock_watch: ClockWatch::new()?,
             node_memory: status::memory().0,
             lasting: false,
             restarts,
@@ -124,6 +130,8 @@ impl Supervisor {
     fn watch_all(&mut self) -> std::io::Result<()> {
         self.poll.add(&self.link, Source::Init, Interest::Read)?;
         self.poll.add(&self.cgroup_events, Source::Cgroups, Interest::Read)?;
+        self.poll.add(&self.path_watch, Source::Paths, Interest::Read)?;
+        self.poll.add(&self.clock_watch, Source::Clock, Interest::Read)?;
         self.unit_files.watch()?;
         self.poll.add(&self.unit_files, Source::UnitFiles, Interest::Read)?;
         if self.link.kept(LISTENER).is_none() {
@@ -205,10 +213,22 @@ impl Supervisor {
             self.observed.units.entry(name.clone()).or_default();
         }
         self.settle_leases(&set.declared);
+        self.reconsider_skipped(&set.declared);
         self.set = set;
         self.observed.networks.clear();
         self.declare_network();
         self.greet_daemon(Kind::Log);
+    }
+
+    /// A unit that was left out is looked at again when its file says something else.
+    fn reconsider_skipped(&mut self, declared: &Declared) {
+        let changed = |name: &Name| self.set.declared.units.get(name) != declared.units.get(name);
+        let skipped = self.observed.units.iter().filter(|(_, seen)| seen.record.life == Life::Skipped);
+        let names: Vec<_> = skipped.map(|(name, _)| name.clone()).filter(changed).collect();
+        // The first set after a start of the supervisor tells nothing of what was before.
+        for name in names.iter().filter(|_| !self.set.origin.is_empty()) {
+            self.step(name, Event::StartAsked);
+        }
     }
 
     fn settle_leases(&mut self, declared: &Declared) {

@@ -10,7 +10,7 @@ use berth_units::launch::launch;
 use berth_units::life::{Event, Life};
 use berth_units::nearest::nearest;
 use berth_units::observed::Wanted;
-use berth_units::spec::LogSink;
+use berth_units::spec::{Declared, LogSink};
 use berth_units::wire::control::{Call, DESCRIPTION, Exec, Fault, Logs, Then};
 use berth_units::wire::init::ToInit;
 use berth_units::wire::session;
@@ -126,24 +126,37 @@ impl Supervisor {
         if !self.set.declared.units.contains_key(unit) {
             return Err(Fault::Failed { why: format!("'{unit}' is no longer declared") });
         }
+        self.want(unit, again);
+        Ok(json!({}))
+    }
+
+    /// Has a unit start, or start anew, and those that it conflicts with stop.
+    pub(super) fn want(&mut self, unit: &Name, again: bool) {
+        for rival in rivals(&self.set.declared, unit) {
+            self.want_no_more(&rival);
+        }
         if let Some(seen) = self.observed.units.get_mut(unit) {
             seen.record.wanted = Wanted::Started;
             seen.record.restarts = 0;
             seen.record.failures = 0;
+            seen.record.recent.clear();
             let stopping = matches!(seen.record.life, Life::Stopping | Life::Killing);
             seen.record.again = seen.record.life.has_process() && (again || stopping);
         }
         self.step(unit, Event::StartAsked);
-        Ok(json!({}))
     }
 
-    fn ask_stop(&mut self, unit: &Name) -> Result<Value, Fault> {
-        self.known(unit)?;
+    fn want_no_more(&mut self, unit: &Name) {
         if let Some(seen) = self.observed.units.get_mut(unit) {
             seen.record.wanted = Wanted::Stopped;
             seen.record.again = false;
         }
         self.step(unit, Event::StopAsked);
+    }
+
+    fn ask_stop(&mut self, unit: &Name) -> Result<Value, Fault> {
+        self.known(unit)?;
+        self.want_no_more(unit);
         Ok(json!({}))
     }
 
@@ -192,6 +205,13 @@ impl Supervisor {
         }
         self.after_sending(client, Sent::Gone);
     }
+}
+
+/// Those that never run beside a unit, whichever of the two says so.
+fn rivals(declared: &Declared, unit: &Name) -> Vec<Name> {
+    let named = declared.units.get(unit).map(|unit| unit.conflicts.clone()).unwrap_or_default();
+    let naming = declared.units.values().filter(|other| other.conflicts.contains(unit));
+    named.into_iter().chain(naming.map(|other| other.name.clone())).filter(|other| other != unit).collect()
 }
 
 /// The session process: descriptor 3 is the connection, 4 what to do.

@@ -8,10 +8,12 @@ use std::path::Path;
 
 use berth_runtime::{Cgroup, Status as StepStatus, Stdio, read_status, spawn};
 use berth_units::Name;
+use berth_units::health::Health;
 use berth_units::launch::launch;
-use berth_units::life::{Event, Life, Rest, after_exit, backoff};
+use berth_units::life::{Event, Life, Rest};
 use berth_units::observed::{Attach, Run};
-use berth_units::plan::{Action, KillReason, fingerprint, is_wanted};
+use berth_units::plan::{Action, KillReason, comes_after, fingerprint, is_wanted};
+use berth_units::restart::after_exit;
 use berth_units::signal::TERM;
 use berth_units::spec::{LogSink, Ready, Unit};
 use berth_units::time::rfc3339;
@@ -34,11 +36,17 @@ impl Supervisor {
     pub(super) fn execute(&mut self, action: &Action) {
         match action {
             Action::TryAgain(name) => self.step(name, Event::TryAgain),
+            Action::Wait(name) => self.wait(name),
+            Action::GiveUp(name, why) => self.give_up(name, why),
+            Action::Skip(name, why) => self.skip(name, why),
+            Action::Refuse(name, why) => self.refuse(name, why),
             Action::Start(name) => self.start(name),
             Action::Attach(name) => self.attach(name),
             Action::Release(name) => self.release(name),
             Action::Stop(name) => self.stop(name),
+            Action::Expire(name) => self.expire(name),
             Action::Kill(name, reason) => self.kill(name, *reason),
+            Action::Replace { unit, kill, why } => self.replace(unit, *kill, why),
             Action::Forget(name) => self.forget(name),
         }
     }
@@ -97,10 +105,10 @@ impl Supervisor {
             pid: held.pid,
             started: clock::now(),
             fingerprint: fingerprint(unit),
-            stop_deadline: None,
-            timed_out: false,
-            failure: None,
+            after: comes_after(&self.set.declared, unit),
+            ..Run::default()
         });
+        seen.record.health = Health::begin(unit, clock::now());
         seen.populated = true;
         seen.killed = false;
         seen.attach = Attach::Unasked;
@@ -215,7 +223,9 @@ impl Supervisor {
     fn executed(&mut self, name: &Name) {
         self.step(name, Event::Executed);
         if self.set.declared.units.get(name).is_some_and(|unit| unit.ready == Ready::Exec) {
-            self.became_ready(name);
+            self.said_ready(name);
+        } else {
+            self.settle_readiness(name);
         }
     }
 
@@ -227,17 +237,10 @@ impl Supervisor {
         let mut buffer = [0; 256];
         match rustix::io::read(pipe, &mut buffer) {
             Ok(0) | Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
-            Ok(len) if buffer.iter().take(len).any(|byte| *byte == b'\n') => self.became_ready(name),
+            Ok(len) if buffer.iter().take(len).any(|byte| *byte == b'\n') => self.said_ready(name),
             Ok(_) | Err(_) => return,
         }
         self.close_kept("ready", name, &Source::ReadyLine(name.clone()));
-    }
-
-    fn became_ready(&mut self, name: &Name) {
-        self.step(name, Event::BecameReady);
-        if self.observed.units.get(name).is_some_and(|seen| seen.record.life == Life::Ready) {
-            notice!("{name} ready");
-        }
     }
 
     fn close_kept(&mut self, what: &str, name: &Name, source: &Source) {
@@ -265,7 +268,7 @@ impl Supervisor {
         self.kill_cgroup(name);
     }
 
-    fn stop(&mut self, name: &Name) {
+    pub(super) fn stop(&mut self, name: &Name) {
         let unit = self.set.declared.units.get(name);
         let timeout = unit.map(|unit| unit.stop.timeout).unwrap_or_default();
         let image = unit.and_then(|unit| self.images.images.get(&unit.image.reference));
@@ -296,7 +299,7 @@ impl Supervisor {
         !self.observed.draining && unit.zip(seen).is_some_and(|(unit, seen)| is_wanted(unit, seen))
     }
 
-    fn kill(&mut self, name: &Name, reason: KillReason) {
+    pub(super) fn kill(&mut self, name: &Name, reason: KillReason) {
         let again = self.is_wanted_again(name);
         if let Some(seen) = self.observed.units.get_mut(name) {
             if let Some(run) = &mut seen.record.run {
@@ -343,8 +346,12 @@ impl Supervisor {
         };
         let reason = if run.failure.is_some() {
             ExitReason::StartFailed
+        } else if run.unhealthy.is_some() {
+            ExitReason::Unhealthy
         } else if run.timed_out {
             ExitReason::StartTimeout
+        } else if run.expired {
+            ExitReason::RuntimeMax
         } else if matches!(record.life, Life::Stopping | Life::Killing) {
             ExitReason::Stopped
         } else if oom && signal == Some(9) {
@@ -354,37 +361,46 @@ impl Supervisor {
         } else {
             ExitReason::Exit
         };
-        let failure = run.failure.clone();
+        let failure = run.failure.clone().or_else(|| run.unhealthy.clone());
         self.ended(&name, (reason, code, signal), failure);
         Some(())
     }
 
     /// Writes an end down and what follows from it.
-    fn ended(&mut self, name: &Name, end: (ExitReason, Option<i32>, Option<i32>), detail: Option<String>) {
+    pub(super) fn ended(
+        &mut self,
+        name: &Name,
+        end: (ExitReason, Option<i32>, Option<i32>),
+        detail: Option<String>,
+    ) {
         self.held.remove(name);
         self.close_kept("status", name, &Source::Status(name.clone()));
         self.close_kept("ready", name, &Source::ReadyLine(name.clone()));
         let (reason, code, signal) = end;
         let now = clock::now();
         let draining = self.observed.draining;
-        let restart = self.set.declared.units.get(name).map(|unit| unit.restart.clone()).unwrap_or_default();
         let Some(seen) = self.observed.units.get_mut(name) else {
             return;
         };
         let record = &mut seen.record;
         record.again &= !draining;
-        let ran = record.run.as_ref().map(|run| now.since(run.started)).unwrap_or_default();
-        let (rest, failures) = after_exit(&restart, record, (reason, code), ran);
+        let after = after_exit(self.set.declared.units.get(name), record, (reason, code), now);
         let last = LastExit { reason, code, signal, at: rfc3339(clock::wall()), detail };
-        if rest == Rest::Backoff || rest == Rest::Failed {
+        if matches!(after.rest, Rest::Backoff | Rest::Failed) {
             notice!("{name}: {}", describe_exit(&last));
         }
-        record.failures = failures;
+        record.failures = after.failures;
+        record.recent = after.recent;
         record.last_exit = Some(last);
-        record.step(Event::Exited(rest), now);
-        if rest == Rest::Backoff {
+        record.step(Event::Exited(after.rest), now);
+        record.next_try = after.next_try;
+        if after.rest == Rest::Backoff {
             record.restarts += 1;
-            record.next_try = Some(now.after(backoff(&restart, failures)));
+        }
+        // Before the end is written down: who dies in between comes here again.
+        self.chain(name, after.rest);
+        if after.reboot {
+            self.reboot_over(name);
         }
         self.save(name);
         self.look_at_cgroup(name);
@@ -408,7 +424,9 @@ pub(super) fn describe_exit(exit: &LastExit) -> String {
     let how = match (exit.reason, exit.code, exit.signal) {
         (ExitReason::Oom, ..) => "out of memory: over memory.max, killed by the kernel".to_owned(),
         (ExitReason::StartFailed, ..) => "could not be started".to_owned(),
+        (ExitReason::RuntimeMax, ..) => "had run for runtime_max, stopped".to_owned(),
         (ExitReason::StartTimeout, ..) => "was not ready in time, killed".to_owned(),
+        (ExitReason::Unhealthy, ..) => "unhealthy, ended".to_owned(),
         (_, Some(code), _) => format!("exit code {code}"),
         (_, None, Some(signal)) => format!("killed by signal {signal}"),
         (_, None, None) => "ended".to_owned(),

@@ -300,7 +300,7 @@ impl Supervisor {
                     (None, _) => {}
                 }
             }
-            Reply::Uplink(uplink) => self.uplink = uplink,
+            Reply::Uplink(uplink) => self.uplink_changed(uplink),
         }
     }
 

@@ -8,18 +8,22 @@
 //! Not here: decisions (`berth_units::plan`), system calls of containers (`berth_runtime`), the network (netd).
 
 mod boot;
+mod checkers;
 mod clients;
-mod clock;
+pub(crate) mod clock;
 mod container;
 mod control;
 mod daemons;
 mod disks;
 mod execute;
+mod facts;
+mod health;
 mod inbox;
 mod link;
 mod network;
 mod poll;
 mod records;
+mod rest;
 mod signal;
 mod source;
 mod status;
@@ -39,6 +43,7 @@ use berth_units::wire::init::ToInit;
 use berth_units::wire::net::UplinkState;
 
 use crate::channel::Channel;
+use checkers::Checkers;
 use clients::Clients;
 use daemons::Daemons;
 use link::{Link, Word};
@@ -80,8 +85,11 @@ struct Supervisor {
     uplink: UplinkState,
     log: Option<Channel>,
     clients: Clients,
+    checkers: Checkers,
     cgroup_events: inbox::CgroupEvents,
     unit_files: inbox::UnitFiles,
+    path_watch: facts::PathWatch,
+    clock_watch: facts::ClockWatch,
     node_memory: u64,
     lasting: bool,
     restarts: u32,
@@ -98,6 +106,7 @@ pub fn run(channel: Channel) -> Result<(), Error> {
     }
     loop {
         supervisor.reconcile()?;
+        supervisor.settle_checkers();
         let events = supervisor.poll.wait(supervisor.timeout()).map_err(Error::Poll)?;
         for source in events {
             supervisor.handle(source)?;
@@ -109,6 +118,7 @@ impl Supervisor {
     /// Plans and executes until there is nothing left to do.
     fn reconcile(&mut self) -> Result<(), Error> {
         self.start_due_daemons();
+        self.refresh_facts();
         for _ in 0..ROUNDS_MAX {
             let actions = plan(&self.set.declared, &self.observed, clock::now());
             if actions.is_empty() {
@@ -132,7 +142,8 @@ impl Supervisor {
 
     /// How long nothing has to be done unless something happens.
     fn timeout(&self) -> Option<Duration> {
-        let wakes = [next_wake(&self.set.declared, &self.observed), self.daemons.next_wake()];
+        let units = next_wake(&self.set.declared, &self.observed);
+        let wakes = [units, self.daemons.next_wake(), self.checkers.next_wake()];
         let next = wakes.into_iter().flatten().min()?;
         Some(next.since(clock::now()))
     }
@@ -147,10 +158,13 @@ impl Supervisor {
             Source::Netd => self.netd_ready(),
             Source::UnitFiles => self.unit_files_changed(),
             Source::Cgroups => self.cgroups_changed(),
+            Source::Paths => self.paths_changed(),
+            Source::Clock => self.clock_changed(),
             Source::Listener => self.accept(),
             Source::Client(client) => self.client_ready(client),
             Source::Status(unit) => self.status_changed(&unit),
             Source::ReadyLine(unit) => self.ready_line(&unit),
+            Source::Checker(unit) => self.checker_ready(&unit),
         }
         Ok(())
     }

@@ -20,6 +20,10 @@ pub enum Source {
     UnitFiles,
     /// cgroup.events of some unit changed.
     Cgroups,
+    /// A path may exist that somebody waits for.
+    Paths,
+    /// The clock on the wall was set.
+    Clock,
     /// A client wants a connection.
     Listener,
     /// A client's connection.
@@ -28,6 +32,8 @@ pub enum Source {
     Status(Name),
     /// The descriptor on which a unit says that it is ready.
     ReadyLine(Name),
+    /// The channel to a unit's checker.
+    Checker(Name),
 }
 
 /// The epoll set.

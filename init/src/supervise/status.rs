@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use berth_runtime::cgroup::Cgroup;
+use berth_units::health;
 use berth_units::observed::{NetworkSeen, Seen};
-use berth_units::plan::{is_wanted, waits_for};
-use berth_units::spec::Unit;
+use berth_units::plan::{View, is_wanted};
+use berth_units::spec::{Type, Unit};
 use berth_units::wire::control::{NodeStatus, PortStatus, State, Status, UnitStatus};
 use berth_units::{Name, life::Life};
 
@@ -16,7 +17,9 @@ use super::{Supervisor, network};
 impl Supervisor {
     /// Everything, as of now.
     pub(super) fn status(&self) -> Status {
-        let containers = self.observed.units.iter().map(|(name, seen)| self.container_status(name, seen));
+        let view = View::new(&self.set.declared, &self.observed);
+        let containers =
+            self.observed.units.iter().map(|(name, seen)| self.container_status(&view, name, seen));
         let networks = self.set.declared.networks.keys().map(|name| self.network_status(name));
         let volumes =
             self.set.declared.volumes.keys().map(|name| self.resource_status(name, "volume", State::Ready));
@@ -43,14 +46,14 @@ impl Supervisor {
         }
     }
 
-    fn container_status(&self, name: &Name, seen: &Seen) -> UnitStatus {
+    fn container_status(&self, view: &View<'_>, name: &Name, seen: &Seen) -> UnitStatus {
         let unit = self.set.declared.units.get(name);
         let record = &seen.record;
         let rests = unit.is_none_or(|unit| !is_wanted(unit, seen));
         let usage = record.run.as_ref().map(|_| Cgroup::at(super::execute::cgroup_dir(name)).stats());
         let image = unit.and_then(|unit| self.images.images.get(&unit.image.reference));
         UnitStatus {
-            why: self.why(unit, seen),
+            why: why(view, unit, seen),
             pid: record.run.as_ref().map(|run| run.pid),
             image: unit.map(|unit| unit.image.reference.to_string()),
             image_digest: image.map(|image| image.digest.clone()),
@@ -67,20 +70,8 @@ impl Supervisor {
             cpu_usec: usage.as_ref().and_then(|usage| usage.cpu_usage_usec),
             pids: usage.as_ref().and_then(|usage| usage.pids_current),
             ports: unit.map_or(Vec::new(), ports),
+            checks: unit.map_or(Vec::new(), |unit| super::health::checks(unit, &record.health)),
             ..self.resource_status(name, "container", record.life.state(rests))
-        }
-    }
-
-    /// Why a unit is in its state, where that is not plain.
-    fn why(&self, unit: Option<&Unit>, seen: &Seen) -> Option<String> {
-        let record = &seen.record;
-        let unit = unit?;
-        match record.life {
-            Life::Idle if is_wanted(unit, seen) => waits_for(&self.set.declared, &self.observed, unit),
-            Life::Held => Some("waits for its interfaces".to_owned()),
-            Life::Running => Some("runs, and has not said that it is ready".to_owned()),
-            Life::Backoff | Life::Failed => record.last_exit.as_ref().map(super::execute::describe_exit),
-            _ => None,
         }
     }
 
@@ -119,7 +110,26 @@ impl Supervisor {
             cpu_usec: None,
             pids: None,
             ports: Vec::new(),
+            checks: Vec::new(),
         }
+    }
+}
+
+/// Why a unit is in its state, where that is not plain.
+fn why(view: &View<'_>, unit: Option<&Unit>, seen: &Seen) -> Option<String> {
+    let record = &seen.record;
+    let unit = unit?;
+    match record.life {
+        Life::Idle if is_wanted(unit, seen) => view.waits_for(unit),
+        Life::Held => Some("waits for its interfaces".to_owned()),
+        Life::Running if unit.kind == Type::Oneshot => Some("is ready when it has ended".to_owned()),
+        Life::Running => health::waits_for(unit, &record.health)
+            .or_else(|| Some("runs, and has not said that it is ready".to_owned())),
+        Life::Ready => health::complaint(unit, &record.health),
+        Life::Stopping | Life::Killing => record.run.as_ref()?.unhealthy.clone(),
+        Life::Skipped => record.note.as_ref().map(|note| format!("skipped: {note}")),
+        Life::Backoff | Life::Failed => record.last_exit.as_ref().map(super::execute::describe_exit),
+        _ => None,
     }
 }
 

@@ -4,17 +4,51 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Set;
 use crate::Name;
-use crate::codes::{CYCLE, SELF_DEPENDENCY, UNKNOWN_UNIT, WAITS_FOR_IDLE, WRONG_KIND};
+use crate::codes::{
+    CHAIN_LOOP, CONFLICT_AND_ORDER, CONFLICT_AT_BOOT, CYCLE, SELF_DEPENDENCY, UNKNOWN_UNIT, WAITS_FOR_IDLE,
+    WRONG_KIND,
+};
+use crate::diagnostic::Code;
 use crate::fault::{Fault, Place};
 use crate::nearest::nearest;
 use crate::resolve::Origin;
-use crate::spec::{Start, Unit};
+use crate::spec::{Start, Strength, Unit};
+
+/// A key that names other units, and what the name means there.
+struct Reference<'u> {
+    name: &'u Name,
+    key: String,
+    /// Nothing of it works without the other unit.
+    firm: bool,
+    /// The unit waits for the other one to come.
+    waits: bool,
+}
+
+fn references(unit: &Unit) -> impl Iterator<Item = Reference<'_>> {
+    let depends = unit.depends.iter().map(|(name, depends)| Reference {
+        name,
+        key: format!("depends.{name}"),
+        firm: depends.strength != Strength::Wants,
+        waits: depends.strength != Strength::Wants,
+    });
+    let lists = [
+        ("after", &unit.after, false),
+        ("before", &unit.before, false),
+        ("conflicts", &unit.conflicts, false),
+        ("on_failure", &unit.on_failure, true),
+        ("on_success", &unit.on_success, true),
+    ];
+    let listed = lists.into_iter().flat_map(|(key, names, firm)| {
+        names.iter().map(move |name| Reference { name, key: key.to_owned(), firm, waits: false })
+    });
+    depends.chain(listed)
+}
 
 pub(super) fn check_references(set: &Set<'_>, faults: &mut Vec<Fault>) {
     for (name, unit) in &set.declared.units {
         let Some(origin) = set.origin(name) else { continue };
-        for needed in unit.depends.keys() {
-            faults.extend(check_reference(set, (name, unit), needed, origin));
+        for reference in references(unit) {
+            faults.extend(check_reference(set, (name, unit), &reference, origin));
         }
     }
 }
@@ -22,74 +56,140 @@ pub(super) fn check_references(set: &Set<'_>, faults: &mut Vec<Fault>) {
 fn check_reference(
     set: &Set<'_>,
     (name, unit): (&Name, &Unit),
-    needed: &Name,
+    reference: &Reference<'_>,
     origin: &Origin,
 ) -> Option<Fault> {
-    let place = origin.key(&format!("depends.{needed}"));
-    if needed == name {
-        return Some(Fault::error(SELF_DEPENDENCY, place, format!("unit '{name}' depends on itself")));
+    let place = origin.key(&reference.key);
+    let other = reference.name;
+    if other == name {
+        let what = if reference.key.starts_with("depends") { "depends on" } else { "names" };
+        return Some(Fault::error(SELF_DEPENDENCY, place, format!("unit '{name}' {what} itself")));
     }
-    match set.kind(needed) {
+    match set.kind(other) {
         None => {
-            let fault = Fault::error(UNKNOWN_UNIT, place, format!("unit '{needed}' does not exist"));
+            let message = format!("unit '{other}' does not exist");
+            let fault = match reference.firm {
+                true => Fault::error(UNKNOWN_UNIT, place, message),
+                false => Fault::warning(UNKNOWN_UNIT, place, message),
+            };
             let others = set.declared.units.keys().filter(|other| *other != name).map(Name::as_str);
-            Some(match nearest(needed.as_str(), others) {
+            Some(match nearest(other.as_str(), others) {
                 Some(near) => fault.label(format!("did you mean '{near}'?")),
-                None => fault.help(format!("add {needed}.toml, or take the dependency out")),
+                None => fault.help(format!("add {other}.toml, or take the name out")),
             })
         }
-        Some("a container") => {
-            let other = set.declared.units.get(needed)?;
-            let starts = |unit: &Unit| unit.enabled && unit.start == Start::Boot;
-            let idle = starts(unit) && !starts(other);
-            let why = if other.enabled { "is only started by hand" } else { "is disabled" };
+        Some("a container") if reference.waits => {
+            let needed = set.declared.units.get(other)?;
+            let idle = starts(unit) && !starts(needed);
+            let why = if needed.enabled { "is only started by hand" } else { "is disabled" };
             idle.then(|| {
-                Fault::warning(
-                    WAITS_FOR_IDLE,
-                    place,
-                    format!("unit '{name}' waits for '{needed}', which {why}"),
-                )
+                let message = format!("unit '{name}' waits for '{other}', which {why}");
+                Fault::warning(WAITS_FOR_IDLE, place, message)
             })
         }
-        Some("broken") => None,
+        Some("a container" | "broken") => None,
         Some(kind) => Some(Fault::error(
             WRONG_KIND,
             place,
-            format!("a unit cannot depend on '{needed}', which is {kind}"),
+            format!("a unit cannot depend on '{other}', which is {kind}"),
         )),
     }
 }
 
+/// Whether a unit starts with the node.
+fn starts(unit: &Unit) -> bool {
+    unit.enabled && unit.start == Start::Boot
+}
+
+/// Two that conflict cannot both start with the node, nor can one wait for the other.
+pub(super) fn check_conflicts(set: &Set<'_>, faults: &mut Vec<Fault>) {
+    for (name, unit) in &set.declared.units {
+        let Some(origin) = set.origin(name) else { continue };
+        let rivals = unit.conflicts.iter().filter_map(|other| set.declared.units.get(other));
+        for rival in rivals.filter(|rival| rival.name != *name) {
+            let other = &rival.name;
+            let place = origin.key("conflicts");
+            if follows(unit, rival) || follows(rival, unit) {
+                let message = format!("units '{name}' and '{other}' conflict, and one waits for the other");
+                faults.push(Fault::error(CONFLICT_AND_ORDER, place, message));
+            } else if starts(unit) && starts(rival) {
+                let message = format!("units '{name}' and '{other}' conflict, and both start at boot");
+                faults.push(
+                    Fault::error(CONFLICT_AT_BOOT, place, message)
+                        .help("give one of them start = \"manual\""),
+                );
+            }
+        }
+    }
+}
+
+/// Whether a unit comes after another.
+fn follows(unit: &Unit, other: &Unit) -> bool {
+    unit.depends.contains_key(&other.name)
+        || unit.after.contains(&other.name)
+        || other.before.contains(&unit.name)
+}
+
+/// Who leads to whom, with the file and the key that say so.
+type Edges<'n> = BTreeMap<&'n Name, Vec<(&'n Name, &'n Name, &'static str)>>;
+
 /// Each loop begins at the first of its units by name.
 pub(super) fn check_cycles(set: &Set<'_>, faults: &mut Vec<Fault>) {
-    let units = &set.declared.units;
-    let next = |name: &Name| {
-        let unit = units.get(name);
-        unit.into_iter().flat_map(|unit| unit.depends.keys()).filter(|needed| units.contains_key(*needed))
-    };
-    let graph: BTreeMap<&Name, Vec<&Name>> = units
-        .keys()
-        .map(|name| {
-            let edges = next(name).filter(|needed| *needed != name);
-            (name, edges.filter_map(|needed| units.get_key_value(needed).map(|(key, _)| key)).collect())
-        })
-        .collect();
-    for cycle in find_cycles(&graph) {
-        let path = |pair: &[&Name]| match pair {
-            [from, to] => set
-                .origin(from)
-                .map(|origin| (origin.key(&format!("depends.{to}")), format!("{from} -> {to}"))),
-            _ => None,
-        };
-        let mut places: Vec<(Place, String)> = cycle.windows(2).filter_map(path).collect();
-        if places.is_empty() {
-            continue;
+    let mut order = Edges::new();
+    for (name, unit) in &set.declared.units {
+        let own = unit.depends.keys().map(|on| (on, name, "depends"));
+        order.entry(name).or_default().extend(own.chain(unit.after.iter().map(|on| (on, name, "after"))));
+        for later in &unit.before {
+            order.entry(later).or_default().push((name, name, "before"));
         }
-        let (first, _) = places.remove(0);
-        let names: Vec<_> = cycle.iter().map(|name| name.as_str()).collect();
-        let fault = Fault::error(CYCLE, first, format!("dependency cycle: {}", names.join(" -> ")));
-        let fault = places.into_iter().take(8).fold(fault, |fault, (place, text)| fault.related(place, text));
-        faults.push(fault.help("take one of these dependencies out"));
+    }
+    let loops = Loops { edges: order, code: CYCLE, what: "dependency cycle" };
+    loops.check(set, "take one of these dependencies out", faults);
+    let mut chains = Edges::new();
+    for (name, unit) in &set.declared.units {
+        let failure = unit.on_failure.iter().map(|next| (next, name, "on_failure"));
+        let success = unit.on_success.iter().map(|next| (next, name, "on_success"));
+        chains.entry(name).or_default().extend(failure.chain(success));
+    }
+    let loops = Loops { edges: chains, code: CHAIN_LOOP, what: "units that start each other without end" };
+    loops.check(set, "take one of these names out", faults);
+}
+
+/// A graph that must not have loops.
+struct Loops<'n> {
+    edges: Edges<'n>,
+    code: Code,
+    what: &'static str,
+}
+
+impl Loops<'_> {
+    fn check(&self, set: &Set<'_>, help: &str, faults: &mut Vec<Fault>) {
+        let exists = |name: &&&Name| set.declared.units.contains_key(**name);
+        let graph: BTreeMap<&Name, Vec<&Name>> = self
+            .edges
+            .iter()
+            .filter(|(name, _)| exists(name))
+            .map(|(name, edges)| {
+                let next: Vec<&Name> = edges.iter().map(|(to, ..)| *to).collect();
+                (*name, next.into_iter().filter(|to| to != name && exists(&to)).collect())
+            })
+            .collect();
+        for cycle in find_cycles(&graph) {
+            let mut places = cycle.windows(2).filter_map(|pair| self.place(set, pair));
+            let Some((first, _)) = places.next() else { continue };
+            let names: Vec<_> = cycle.iter().map(|name| name.as_str()).collect();
+            let fault = Fault::error(self.code, first, format!("{}: {}", self.what, names.join(" -> ")));
+            let fault = places.take(8).fold(fault, |fault, (place, text)| fault.related(place, text));
+            faults.push(fault.help(help));
+        }
+    }
+
+    /// Where a step of a loop stands in the files.
+    fn place(&self, set: &Set<'_>, pair: &[&Name]) -> Option<(Place, String)> {
+        let [from, to] = pair else { return None };
+        let (_, file, key) = self.edges.get(from)?.iter().find(|(next, ..)| next == to)?;
+        let path = if *key == "depends" { format!("depends.{to}") } else { (*key).to_owned() };
+        Some((set.origin(file)?.key(&path), format!("{from} -> {to}")))
     }
 }
 

@@ -41,6 +41,30 @@ fn dependencies() {
         &["a:depends.b = {}", "b:enabled = false"],
         &["a:3 BU0206 unit 'a' waits for 'b', which is disabled"],
     );
+    // One that is only wanted may be absent, which is still worth a word.
+    check(&["a:depends.bb.strength = 'wants'", "b:"], &["a:3 BU0201 unit 'bb' does not exist"]);
+    check(&["a:depends.b.strength = 'wants'", "b:enabled = false"], &[]);
+    check(&["a:after = ['b']", "b:before = ['a']"], &[]);
+    check(&["a:after = ['b']", "b:after = ['a']"], &["a:3 BU0204 dependency cycle: a -> b -> a"]);
+    check(
+        &["a:depends.b = {}", "b:;after = ['c']", "c:after = ['a']"],
+        &["a:3 BU0204 dependency cycle: a -> b -> c -> a"],
+    );
+    check(&["a:before = ['b']", "b:before = ['a']"], &["b:3 BU0204 dependency cycle: a -> b -> a"]);
+    check(&["a:on_failure = ['b']", "b:"], &[]);
+    check(&["a:on_failure = ['c']", "b:"], &["a:3 BU0201 unit 'c' does not exist"]);
+    check(
+        &["a:on_failure = ['b']", "b:on_success = ['a']"],
+        &["a:3 BU0208 units that start each other without end: a -> b -> a"],
+    );
+    check(&["a:on_failure = ['a']"], &["a:3 BU0203 unit 'a' names itself"]);
+    check(&["a:conflicts = ['b']", "b:"], &["a:3 BU0207 units 'a' and 'b' conflict, and both start at boot"]);
+    check(&["a:conflicts = ['b']", "b:start = 'manual'"], &[]);
+    check(
+        &["a:conflicts = ['b'];depends.b = {}", "b:"],
+        &["a:3 BU0209 units 'a' and 'b' conflict, and one waits for the other"],
+    );
+    check(&["a:wait_for.paths = ['/sys/x']"], &["a:3 BU0430 nobody tells when '/sys/x' appears"]);
     // A broken file makes no one else wrong.
     check(&["a:depends.b = {};networks.b = {}", "b:x = ="], &["b:3 BU0001 extra `=`, expected nothing"]);
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::draft::ContainerDraft;
 use super::forms::HOOK;
-use super::{Key, Section, Take, Text, later, planned, planned_required, planned_section, planned_word};
 use super::order::names;
+use super::{Key, Section, Take, Text, later, planned, planned_required, planned_section, planned_word};
 use super::{Word, key, planned_named};
 
 pub(super) const SECTIONS: &[Section<ContainerDraft>] = &[

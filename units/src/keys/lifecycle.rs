@@ -3,12 +3,10 @@
 use std::time::Duration;
 
 use super::draft::{ContainerDraft, fit};
-use super::{Key, Section, Take, Text, Word, key, named, section, word};
-use crate::Name;
-use crate::spec::{Depends, LogSink, Policy, Until};
+use super::{Key, Section, Take, Word, key, planned_word, section, word};
+use crate::spec::{LogSink, OnLimit, Policy};
 
 pub(super) const SECTIONS: &[Section<ContainerDraft>] = &[
-    named("depends", Text::Entry, |d, at| depend(d, at, Until::Ready), "Units that it waits for, by name."),
     section("ready", "When it counts as ready."),
     section("restart", "What happens after it ended."),
     section("stop", "How it is asked to end."),
@@ -16,11 +14,11 @@ pub(super) const SECTIONS: &[Section<ContainerDraft>] = &[
 ];
 
 const NOW: Duration = Duration::ZERO;
+const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
 
 pub(super) const KEYS: &[Key<ContainerDraft>] = &[
-    key("depends.*.until", "\"ready\"", Take::Words(UNTIL), "What of the other unit has to hold."),
     key("ready.when", "\"exec\"", Take::Ready(|d, _, v| d.unit.ready = v), "What makes it ready."),
     key(
         "start_timeout",
@@ -54,6 +52,49 @@ pub(super) const KEYS: &[Key<ContainerDraft>] = &[
         "A run of this length starts the delays anew.",
     ),
     key(
+        "restart.jitter",
+        "0.1",
+        Take::Ratio(|d, _, v| d.unit.restart.jitter_milli = v),
+        "Up to which part a wait is shorter, so that units do not come back in step.",
+    ),
+    key(
+        "restart.burst",
+        "10",
+        Take::Int(1, 1000, |d, _, v| d.unit.restart.burst = fit(v)),
+        "More restarts within restart.window are too many.",
+    ),
+    key(
+        "restart.window",
+        "\"10m\"",
+        Take::Duration(SECOND, DAY, |d, _, v| d.unit.restart.window = v),
+        "See restart.burst.",
+    ),
+    key("restart.on_limit", "\"slow\"", Take::Words(ON_LIMIT), "What follows too many restarts."),
+    key(
+        "restart.success_codes",
+        "[]",
+        Take::Ints(1, 255, |d, _, v| d.unit.restart.success_codes = codes(v)),
+        "Exit codes that are success, beside 0.",
+    ),
+    key(
+        "restart.no_restart_codes",
+        "[]",
+        Take::Ints(0, 255, |d, _, v| d.unit.restart.no_restart_codes = codes(v)),
+        "Exit codes after which it is left alone, whatever the policy.",
+    ),
+    key(
+        "restart.force_codes",
+        "[]",
+        Take::Ints(0, 255, |d, _, v| d.unit.restart.force_codes = codes(v)),
+        "Exit codes after which it is started again, whatever the policy.",
+    ),
+    key(
+        "restart.propagate",
+        "false",
+        Take::Bool(|d, _, v| d.unit.restart.propagate = v),
+        "When it ends by itself, units that need it are restarted too.",
+    ),
+    key(
         "stop.signal",
         "the image's, or SIGTERM",
         Take::Signal(|d, _, v| d.unit.stop.signal = Some(v)),
@@ -75,11 +116,6 @@ pub(super) const KEYS: &[Key<ContainerDraft>] = &[
     key("log.keep", "5", Take::Int(0, 1000, |d, _, v| d.unit.log.keep = fit(v)), "Rotated files kept."),
 ];
 
-const UNTIL: &[Word<ContainerDraft>] = &[
-    word("started", "its process has been executed", |d, at| depend(d, at, Until::Started)),
-    word("ready", "it is ready", |d, at| depend(d, at, Until::Ready)),
-];
-
 const POLICY: &[Word<ContainerDraft>] = &[
     word("always", "however it ended", |d, _| d.unit.restart.policy = Policy::Always),
     word("on-failure", "after an exit code other than 0, a signal, or out of memory", |d, _| {
@@ -88,15 +124,19 @@ const POLICY: &[Word<ContainerDraft>] = &[
     word("never", "never", |d, _| d.unit.restart.policy = Policy::Never),
 ];
 
+const ON_LIMIT: &[Word<ContainerDraft>] = &[
+    word("slow", "it goes on, max_delay apart", |d, _| d.unit.restart.on_limit = OnLimit::Slow),
+    word("fail", "it has failed", |d, _| d.unit.restart.on_limit = OnLimit::Fail),
+    word("reboot", "it has failed, and the node restarts", |d, _| d.unit.restart.on_limit = OnLimit::Reboot),
+    planned_word("rollback", "the revision before this one is taken back"),
+];
+
 const SINK: &[Word<ContainerDraft>] = &[
     word("store", "files on the data partition", |d, _| d.unit.log.to = LogSink::Store),
     word("ram", "files in RAM", |d, _| d.unit.log.to = LogSink::Ram),
     word("none", "discarded", |d, _| d.unit.log.to = LogSink::None),
 ];
 
-fn depend(draft: &mut ContainerDraft, unit: &str, until: Until) {
-    // The walker has checked the name.
-    if let Ok(unit) = Name::parse(unit) {
-        draft.unit.depends.insert(unit, Depends { until });
-    }
+fn codes(list: Vec<i64>) -> Vec<u8> {
+    list.into_iter().map(fit).collect()
 }

@@ -20,7 +20,12 @@ pub(super) const KEYS: &[Key<ContainerDraft>] = &[
     key("depends.*.until", "\"ready\"", Take::Words(UNTIL), "What of the other unit has to hold."),
     key("depends.*.strength", "\"need\"", Take::Words(STRENGTH), "How the two are bound."),
     key("depends.*.on_stop", "\"stop\"", Take::Words(ON_STOP), "When a needed unit stops for good."),
-    key("depends.*.on_restart", "\"restart\"", Take::Words(ON_RESTART), "When a needed unit is started anew."),
+    key(
+        "depends.*.on_restart",
+        "\"restart\"",
+        Take::Words(ON_RESTART),
+        "When a needed unit is started anew.",
+    ),
     key(
         "after",
         "[]",
@@ -131,8 +136,10 @@ const ON_RESTART: &[Word<ContainerDraft>] = &[
     word("ignore", "go on", |d, at| depend(d, at, |on| on.on_restart = OnRestart::Ignore)),
 ];
 
-const NETWORK: &[Word<ContainerDraft>] =
-    &[word("online", "the uplink has an address", |d, _| d.unit.wait_for.online = true), planned_word("address", "some link has an address")];
+const NETWORK: &[Word<ContainerDraft>] = &[
+    word("online", "the uplink has an address", |d, _| d.unit.wait_for.online = true),
+    planned_word("address", "some link has an address"),
+];
 
 const ARCH: &[Word<ContainerDraft>] = &[
     word("x86_64", "64-bit x86", |d, _| d.unit.conditions.arch = Some(Arch::X86)),

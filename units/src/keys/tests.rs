@@ -7,6 +7,36 @@ use crate::{Checked, SourceFile, parse_set};
 
 pub(super) mod planned;
 
+/// One key in a file of its kind that is whole but for it.
+pub(crate) struct Fragment {
+    pub kind: &'static str,
+    pub path: &'static str,
+    pub text: String,
+    /// The code of its fault, if it has one of its own.
+    pub fault: Option<u16>,
+}
+
+/// Every key with values that are taken and values that are not.
+pub(crate) fn fragments() -> Vec<Fragment> {
+    let mut all = Vec::new();
+    for (kind, cases) in CASES {
+        for (path, with, good, bad, code) in *cases {
+            let text = |value: &str| file_text(kind, &format!("{path} = {value}\n{with}"));
+            all.push(Fragment { kind, path, text: text(good), fault: None });
+            // Word and range may be good and only planned.
+            let fault = Some(*code).filter(|code| *code != 102);
+            all.push(Fragment { kind, path, text: text(bad), fault });
+        }
+    }
+    all.extend(planned::fragments().into_iter().map(|(kind, path, lines, fault)| Fragment {
+        kind,
+        path,
+        text: file_text(kind, &lines),
+        fault,
+    }));
+    all
+}
+
 /// The table, made once.
 pub(super) fn table() -> &'static [Row] {
     static TABLE: LazyLock<Vec<Row>> = LazyLock::new(rows);
@@ -200,8 +230,8 @@ const CASES: &[(&str, &[Case])] = &[
     ("node", NODE_CASES),
 ];
 
-/// A set in which one file of that kind holds these lines.
-fn set_with(kind: &str, lines: &str) -> Checked {
+/// A file of that kind that holds these lines, and what it cannot do without.
+fn file_text(kind: &str, lines: &str) -> String {
     let mut text = lines.to_owned();
     let has = |key: &str| lines.lines().any(|line| line.starts_with(key));
     let mut add = |key: &str, value: &str| {
@@ -215,6 +245,12 @@ fn set_with(kind: &str, lines: &str) -> Checked {
     } else {
         add("kind", &format!("\"{kind}\""));
     }
+    text
+}
+
+/// A set in which one file of that kind holds these lines.
+fn set_with(kind: &str, lines: &str) -> Checked {
+    let text = file_text(kind, lines);
     let node = if kind == "node" { text.clone() } else { "schema = 1".to_owned() };
     let unit = |path: &str, text: &str| SourceFile { path: path.into(), text: text.into() };
     let mut files =

@@ -71,7 +71,7 @@ pub(crate) struct TextFault {
 }
 
 /// Resources of setrlimit(2), lower case, without RLIMIT_.
-const RLIMITS: [&str; 16] = [
+pub(crate) const RLIMITS: [&str; 16] = [
     "as",
     "core",
     "cpu",

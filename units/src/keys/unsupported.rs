@@ -1,6 +1,3 @@
 //! Keys that are planned and have no row yet: named, so that nobody takes them for misspelt.
 
-pub(super) const CONTAINER: &[&str] = &[
-    "stop.delay",
-    "stop.mode",
-];
+pub(super) const CONTAINER: &[&str] = &["stop.delay", "stop.mode"];

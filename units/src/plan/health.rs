@@ -4,7 +4,7 @@ use super::{Action, Name};
 use crate::health::{Verdict, blame, passes};
 use crate::life::{Event, Life};
 use crate::observed::Seen;
-use crate::spec::{OnFailure, Ready, Role, Unit};
+use crate::spec::{OnFailure, Ready, Role, Type, Unit};
 
 /// Whether the unit is ready and each of its checks passes.
 pub fn is_healthy(seen: &Seen) -> bool {
@@ -28,6 +28,10 @@ pub(super) fn plan_health(unit: &Unit, name: &Name, seen: &Seen) -> Option<Actio
 
 /// The step by which the life of a unit follows its readiness.
 pub fn readiness(unit: &Unit, seen: &Seen) -> Option<Event> {
+    // What ready is for a service is done for a oneshot.
+    if unit.kind == Type::Oneshot {
+        return None;
+    }
     match (seen.record.life, is_ready(unit, seen)) {
         (Life::Running, true) => Some(Event::BecameReady),
         (Life::Ready, false) => Some(Event::BecameUnready),

@@ -5,10 +5,11 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::life::{Event, Rest, after_exit, backoff};
-use crate::observed::{Record, Run};
+use crate::life::{Event, Rest};
+use crate::observed::{NetworkSeen, Record, Run};
 use crate::reference::Reference;
-use crate::spec::{Attachment, Depends, Policy};
+use crate::restart::{End, after_exit};
+use crate::spec::{Attachment, Depends, Policy, Type};
 use crate::wire::control::ExitReason;
 
 fn name(text: &str) -> Name {
@@ -24,15 +25,35 @@ fn world(edges: &[(usize, usize)], count: usize) -> (Declared, Observed) {
     let mut declared = Declared::default();
     for at in 0..count {
         let mut unit = unit(&format!("u{at}"));
+        unit.restart.jitter_milli = 0;
         unit.networks.insert(name("net"), Attachment::default());
         for (_, to) in edges.iter().filter(|(from, to)| *from == at && to < from) {
-            unit.depends.insert(name(&format!("u{to}")), Depends { until: Until::Ready });
+            unit.depends.insert(name(&format!("u{to}")), Depends::default());
         }
         declared.units.insert(unit.name.clone(), unit);
     }
     let units = declared.units.keys().map(|name| (name.clone(), Seen::default())).collect();
     let networks = [(name("net"), NetworkSeen::Up)].into();
-    (declared, Observed { units, networks, draining: false })
+    (declared, Observed { units, networks, ..Observed::default() })
+}
+
+/// Whom an action is about.
+fn named(action: &Action) -> &Name {
+    match action {
+        Action::TryAgain(name)
+        | Action::Wait(name)
+        | Action::GiveUp(name, _)
+        | Action::Skip(name, _)
+        | Action::Refuse(name, _)
+        | Action::Start(name)
+        | Action::Attach(name)
+        | Action::Release(name)
+        | Action::Stop(name)
+        | Action::Expire(name)
+        | Action::Kill(name, _)
+        | Action::Replace { unit: name, .. }
+        | Action::Forget(name) => name,
+    }
 }
 
 /// Carries one action out as if everything worked at once; returns what was done, for order checks.
@@ -42,13 +63,7 @@ fn apply(declared: &Declared, observed: &mut Observed, action: &Action, now: Mom
         observed.units.remove(name);
         return;
     }
-    let (Action::TryAgain(name)
-    | Action::Start(name)
-    | Action::Attach(name)
-    | Action::Release(name)
-    | Action::Stop(name)
-    | Action::Kill(name, _)
-    | Action::Forget(name)) = action;
+    let name = named(action);
     let seen = observed.units.get_mut(name).unwrap();
     let record = &mut seen.record;
     let done = match action {
@@ -60,9 +75,8 @@ fn apply(declared: &Declared, observed: &mut Observed, action: &Action, now: Mom
                 pid: 1,
                 started: now,
                 fingerprint: fingerprint(&declared.units[name]),
-                stop_deadline: None,
-                timed_out: false,
-                failure: None,
+                after: comes_after(declared, &declared.units[name]),
+                ..Run::default()
             });
             seen.populated = true;
             seen.attach = Attach::Unasked;
@@ -75,36 +89,65 @@ fn apply(declared: &Declared, observed: &mut Observed, action: &Action, now: Mom
         Action::Release(_) => {
             record.step(Event::Released, now)
                 && record.step(Event::Executed, now)
-                && record.step(Event::BecameReady, now)
+                && match declared.units[name].kind {
+                    Type::Service => record.step(Event::BecameReady, now),
+                    // Its one deed is done at once.
+                    Type::Oneshot => return end(declared, observed, name, (ExitReason::Exit, Some(0)), now),
+                }
         }
-        Action::Stop(_) | Action::Kill(..) if !record.life.has_process() => {
+        Action::Wait(_) | Action::Skip(..) | Action::Refuse(..) | Action::GiveUp(..) => {
+            return apply_without_process(declared, observed, action, now);
+        }
+        Action::Expire(_) => {
+            record.run.as_mut().unwrap().expired = true;
+            record.step(Event::StopSent, now);
+            return end(declared, observed, name, (ExitReason::RuntimeMax, None), now);
+        }
+        Action::Stop(_) | Action::Kill(..) | Action::Replace { .. } if !record.life.has_process() => {
             seen.populated = false;
             true
         }
-        Action::Stop(_) | Action::Kill(..) => {
+        Action::Stop(_) | Action::Kill(..) | Action::Replace { .. } => {
             let wanted = declared.units.get(name).is_some_and(|unit| is_wanted(unit, seen));
             seen.record.again = wanted && !draining;
             seen.record.step(Event::KillSent, now);
-            exit(declared, observed, name, now)
+            end(declared, observed, name, (ExitReason::Signal, None), now);
+            true
         }
         Action::Forget(_) => unreachable!(),
     };
     assert!(done, "{action} came in the wrong state");
 }
 
-/// The process of a unit ends by signal 9.
-fn exit(declared: &Declared, observed: &mut Observed, name: &Name, now: Moment) -> bool {
-    let seen = observed.units.get_mut(name).unwrap();
-    let restart = declared.units.get(name).map(|unit| unit.restart.clone()).unwrap_or_default();
-    let ran = seen.record.run.as_ref().map(|run| now.since(run.started)).unwrap_or_default();
-    let (rest, failures) = after_exit(&restart, &seen.record, (ExitReason::Signal, None), ran);
-    seen.populated = false;
-    let done = seen.record.step(Event::Exited(rest), now);
-    seen.record.failures = failures;
-    if rest == Rest::Backoff {
-        seen.record.next_try = Some(now.after(backoff(&restart, failures)));
+/// The same for those that come before there is a process.
+fn apply_without_process(declared: &Declared, observed: &mut Observed, action: &Action, now: Moment) {
+    let name = named(action);
+    let record = &mut observed.units.get_mut(name).unwrap().record;
+    match action {
+        Action::Wait(_) => record.waits_since = Some(now),
+        Action::Skip(_, why) => {
+            assert!(record.step(Event::Skipped, now));
+            record.note = Some(why.clone());
+        }
+        Action::Refuse(..) => assert!(record.step(Event::Exited(Rest::Failed), now)),
+        _ => end(declared, observed, name, (ExitReason::StartFailed, None), now),
     }
-    done
+}
+
+/// The process of a unit ends by signal 9.
+fn exit(declared: &Declared, observed: &mut Observed, name: &Name, now: Moment) {
+    end(declared, observed, name, (ExitReason::Signal, None), now);
+}
+
+/// What the supervisor does when a process has ended.
+fn end(declared: &Declared, observed: &mut Observed, name: &Name, how: End, now: Moment) {
+    let seen = observed.units.get_mut(name).unwrap();
+    let after = after_exit(declared.units.get(name), &seen.record, how, now);
+    seen.populated = false;
+    assert!(seen.record.step(Event::Exited(after.rest), now), "{name} ended in {:?}", seen.record.life);
+    seen.record.failures = after.failures;
+    seen.record.recent = after.recent;
+    seen.record.next_try = after.next_try;
 }
 
 /// Plans and applies until nothing is left to do; the actions in order.
@@ -223,7 +266,9 @@ fn a_manual_unit_rests() {
 #[test]
 fn a_completed_unit_satisfies_its_dependants() {
     let (mut declared, mut observed) = world(&[(1, 0)], 2);
-    declared.units.get_mut("u0").unwrap().restart.policy = Policy::OnFailure;
+    let unit = declared.units.get_mut("u0").unwrap();
+    unit.restart.policy = Policy::OnFailure;
+    unit.remain_after_exit = Some(true);
     observed.units.get_mut("u0").unwrap().record = Record { life: Life::Completed, ..Record::default() };
     settle(&declared, &mut observed, Moment(0));
     assert_eq!(observed.units["u1"].record.life, Life::Ready);
@@ -271,3 +316,6 @@ proptest! {
         prop_assert_eq!(plan(&declared, &observed, now), vec![]);
     }
 }
+
+#[path = "tests/graph.rs"]
+mod graph;

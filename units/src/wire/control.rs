@@ -10,7 +10,8 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 
 use crate::Name;
-use crate::spec::Protocol;
+use crate::health::Verdict;
+use crate::spec::{Protocol, Role};
 
 /// Where the supervisor listens.
 pub const CONTROL_SOCKET: &str = "/run/berth/control.sock";
@@ -236,6 +237,39 @@ pub struct UnitStatus {
     pub pids: Option<u64>,
     /// Published ports.
     pub ports: Vec<PortStatus>,
+    /// Checks of its health, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<CheckStatus>,
+}
+
+/// A check of a unit's health in Status.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckStatus {
+    /// Its name.
+    pub name: String,
+    /// What it stands for.
+    pub role: Role,
+    /// What is looked at, for people: `http://:8080/healthz`.
+    pub target: String,
+    /// What its results have come to.
+    pub verdict: Verdict,
+    /// RFC 3339: since when.
+    pub since: String,
+    /// Results like the last one in a row.
+    pub row: u32,
+    /// The last ones that were told, the newest last. One like the result before it is told only when it counts.
+    pub results: Vec<ResultStatus>,
+}
+
+/// One result of a check.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResultStatus {
+    /// RFC 3339.
+    pub at: String,
+    /// Whether it is what was hoped for.
+    pub passed: bool,
+    /// What was found.
+    pub text: String,
 }
 
 /// A published port in Status.
@@ -323,4 +357,8 @@ pub enum ExitReason {
     StartTimeout,
     /// It was told to stop; code or signal are set.
     Stopped,
+    /// It had run for `runtime_max` and was stopped.
+    RuntimeMax,
+    /// A check of its health failed; `detail` says which.
+    Unhealthy,
 }

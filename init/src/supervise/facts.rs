@@ -1,0 +1,242 @@
+//! Facts outside of the set that units wait for or ask about: paths, the clock, the uplink, the node itself.
+//!
+//! Whoever waits is woken by an event (inotify, a timer on the clock on the wall, netd), never by looking again and
+//! again. Paths below /proc and /sys send no such events, nor does a mount.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use berth_units::life::Life;
+use berth_units::observed::Facts;
+use berth_units::plan::{asked_paths, awaited_paths, is_wanted};
+use berth_units::wire::net::UplinkState;
+use rustix::fs::inotify;
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
+};
+
+use super::{Supervisor, clock, records};
+use crate::error;
+use crate::kmsg::Chain;
+
+/// An earlier time than that of this release (2026-11-20) cannot be: seconds since 1970.
+const RELEASED: u64 = 1_795_132_800;
+
+/// Notes of this boot, in RAM.
+const RUN_DIR: &str = "/run/berth";
+/// What netd said last of the uplink: it does not say so again to the next supervisor.
+const UPLINK: &str = "uplink";
+/// Notes of the node that last.
+const NODE_DIR: &str = "/data/node";
+/// Which boot was the first with this data partition.
+const FIRST_BOOT: &str = "first-boot";
+
+/// Tells when a path may have come into being.
+#[derive(Debug)]
+pub struct PathWatch {
+    inotify: OwnedFd,
+    /// Directories that are watched.
+    dirs: BTreeMap<PathBuf, i32>,
+}
+
+impl PathWatch {
+    /// Watches nothing yet.
+    pub fn new() -> std::io::Result<Self> {
+        let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
+        Ok(Self { inotify: inotify::init(flags)?, dirs: BTreeMap::new() })
+    }
+
+    /// Watches for these paths and no others: each by the nearest directory above it that exists.
+    fn watch(&mut self, paths: &BTreeSet<&String>) {
+        let mut dirs = BTreeMap::new();
+        for path in paths {
+            if let Err(error) = self.watch_one(Path::new(path), &mut dirs) {
+                error!("cannot watch for '{path}': {error}; ignoring");
+            }
+        }
+        for (_, old) in self.dirs.iter().filter(|(dir, _)| !dirs.contains_key(*dir)) {
+            // It is gone already where the directory is.
+            let _gone = inotify::remove_watch(&self.inotify, *old);
+        }
+        self.dirs = dirs;
+    }
+
+    fn watch_one(&self, path: &Path, dirs: &mut BTreeMap<PathBuf, i32>) -> rustix::io::Result<()> {
+        let mask = inotify::WatchFlags::CREATE
+            | inotify::WatchFlags::MOVED_TO
+            | inotify::WatchFlags::DELETE_SELF
+            | inotify::WatchFlags::MOVE_SELF;
+        let nearest = || path.ancestors().skip(1).find(|dir| dir.is_dir());
+        let mut watched = None;
+        // What is made between the look and the watch is seen by the second look.
+        while let Some(dir) = nearest().filter(|dir| watched != Some(*dir)) {
+            let number = inotify::add_watch(&self.inotify, dir, mask)?;
+            dirs.insert(dir.to_owned(), number);
+            watched = Some(dir);
+        }
+        Ok(())
+    }
+
+    /// Reads everything that waits; what changed is looked at when it is planned.
+    fn drain(&self) {
+        let mut buffer = [0; 4096];
+        while rustix::io::read(&self.inotify, &mut buffer).is_ok_and(|len| len > 0) {}
+    }
+}
+
+impl AsFd for PathWatch {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.inotify.as_fd()
+    }
+}
+
+/// Tells when the clock is set, or has come to a time that can be (timerfd_create(2), TFD_TIMER_CANCEL_ON_SET).
+#[derive(Debug)]
+pub struct ClockWatch(OwnedFd);
+
+impl ClockWatch {
+    /// Armed.
+    pub fn new() -> std::io::Result<Self> {
+        let watch =
+            Self(timerfd_create(TimerfdClockId::Realtime, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?);
+        watch.arm()?;
+        Ok(watch)
+    }
+
+    fn arm(&self) -> std::io::Result<()> {
+        if clock::wall() >= RELEASED {
+            return Ok(());
+        }
+        let released = Timespec { tv_sec: i64::try_from(RELEASED).unwrap_or(i64::MAX), tv_nsec: 0 };
+        let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: released };
+        timerfd_settime(&self.0, TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET, &once)?;
+        Ok(())
+    }
+}
+
+impl AsFd for ClockWatch {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Supervisor {
+    /// What does not change while this supervisor runs, and what the one before it was told.
+    pub(super) fn find_facts(&mut self) {
+        let words = fs::read_to_string("/proc/cmdline").unwrap_or_default();
+        self.uplink = records::read(Path::new(RUN_DIR), UPLINK).unwrap_or_default();
+        self.observed.facts = Facts {
+            arch: rustix::system::uname().machine().to_string_lossy().into_owned(),
+            memory: self.node_memory,
+            kernel_cmdline: words.split_whitespace().map(str::to_owned).collect(),
+            first_boot: self.is_first_boot(),
+            ..Facts::default()
+        };
+    }
+
+    /// The first boot notes itself on the data partition, so that it stays the first one for a later supervisor.
+    fn is_first_boot(&self) -> bool {
+        let this = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let dir = Path::new(NODE_DIR);
+        let noted = self.lasting.then(|| records::read::<String>(dir, FIRST_BOOT)).flatten();
+        if let Some(first) = noted {
+            return first == this.trim();
+        }
+        if self.lasting
+            && let Err(error) = records::write(dir, FIRST_BOOT, &this.trim(), true)
+        {
+            error!("{}; the next boot will count as the first, too", Chain(&error));
+        }
+        true
+    }
+
+    /// netd said how the uplink is.
+    pub(super) fn uplink_changed(&mut self, uplink: UplinkState) {
+        if let Err(error) = records::write(Path::new(RUN_DIR), UPLINK, &uplink, false) {
+            error!("{}; ignoring", Chain(&error));
+        }
+        self.uplink = uplink;
+    }
+
+    /// Brings the facts up to date, as far as somebody who could start asks for them.
+    pub(super) fn refresh_facts(&mut self) {
+        let idle = self.set.declared.units.values().filter(|unit| {
+            let seen = self.observed.units.get(&unit.name);
+            seen.is_some_and(|seen| seen.record.life == Life::Idle && is_wanted(unit, seen))
+        });
+        let mut awaited = BTreeSet::new();
+        let mut asked = BTreeSet::new();
+        for unit in idle {
+            awaited.extend(awaited_paths(unit));
+            asked.extend(asked_paths(unit));
+        }
+        // First the watch, then the look: nothing falls between them.
+        self.path_watch.watch(&awaited);
+        let exists = |path: &&&String| Path::new(path).exists();
+        let paths = awaited.union(&asked).filter(exists).map(|path| (*path).clone()).collect();
+        let facts = &mut self.observed.facts;
+        facts.paths = paths;
+        facts.online = !self.uplink.addresses.is_empty();
+        facts.clock_set = clock::wall() >= RELEASED;
+    }
+
+    pub(super) fn paths_changed(&self) {
+        self.path_watch.drain();
+    }
+
+    pub(super) fn clock_changed(&self) {
+        // ECANCELED: the clock was set.
+        let mut expirations = [0; 8];
+        let _either = rustix::io::read(&self.clock_watch, &mut expirations);
+        if let Err(error) = self.clock_watch.arm() {
+            error!("cannot watch the clock: {error}; ignoring");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::event::{PollFd, PollFlags, poll};
+
+    /// Whether an event waits.
+    fn is_told(watch: &PathWatch) -> bool {
+        let mut fds = [PollFd::new(watch, PollFlags::IN)];
+        poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap() == 1
+    }
+
+    #[test]
+    fn a_path_is_heard_of_through_all_its_directories() {
+        let dir = std::env::temp_dir().join(format!("berth-facts-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        let path = dir.join("a/b/file");
+        let wanted = path.display().to_string();
+        let mut watch = PathWatch::new().unwrap();
+        for step in ["a", "a/b", "a/b/file"] {
+            watch.watch(&[&wanted].into());
+            assert!(!is_told(&watch), "before {step}");
+            match step {
+                "a/b/file" => drop(fs::write(&path, "").unwrap()),
+                _ => fs::create_dir(dir.join(step)).unwrap(),
+            }
+            assert!(is_told(&watch), "{step}");
+            watch.drain();
+        }
+        // A directory that was removed and made again is watched again.
+        fs::remove_dir_all(dir.join("a")).unwrap();
+        watch.watch(&[&wanted].into());
+        watch.drain();
+        fs::create_dir(dir.join("a")).unwrap();
+        assert!(is_told(&watch));
+        watch.drain();
+        // Nobody waits any more.
+        watch.watch(&BTreeSet::new());
+        watch.drain();
+        fs::create_dir(dir.join("a/b")).unwrap();
+        fs::write(dir.join("other"), "").unwrap();
+        assert!(!is_told(&watch));
+        fs::remove_dir_all(&dir).unwrap();
+    }
+}

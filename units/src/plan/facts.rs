@@ -1,0 +1,115 @@
+//! Facts outside of the set: those that a start waits for, and those on which it depends whether there is one.
+
+use crate::human;
+use crate::observed::Facts;
+use crate::spec::{Conditions, Unit, WaitFor};
+
+/// The first fact that a start still waits for, in words.
+pub(super) fn missing(wait: &WaitFor, facts: &Facts) -> Option<String> {
+    if wait.online && !facts.online {
+        return Some("waits for an address of the uplink".to_owned());
+    }
+    if wait.time && !facts.clock_set {
+        return Some("waits for the clock to be set".to_owned());
+    }
+    let mut paths = wait.paths.iter().chain(&wait.devices);
+    paths.find(|path| !facts.paths.contains(*path)).map(|path| format!("waits for '{path}'"))
+}
+
+/// The first condition that does not hold, in words.
+pub(super) fn unmet(conditions: &Conditions, facts: &Facts) -> Option<String> {
+    let mut paths = conditions.path_exists.iter().chain(&conditions.device);
+    if let Some(path) = paths.find(|path| !facts.paths.contains(*path)) {
+        return Some(format!("'{path}' does not exist"));
+    }
+    if let Some(arch) = conditions.arch.filter(|arch| arch.word() != facts.arch) {
+        return Some(format!("the node is {}, not {}", facts.arch, arch.word()));
+    }
+    if let Some(min) = conditions.memory_min.filter(|min| facts.memory < *min) {
+        let (has, min) = (human::size(facts.memory), human::size(min));
+        return Some(format!("the node has {has} of memory, less than {min}"));
+    }
+    if let Some(word) = conditions.kernel_cmdline.iter().find(|word| !facts.kernel_cmdline.contains(*word)) {
+        return Some(format!("the kernel command line has no '{word}'"));
+    }
+    match conditions.first_boot.filter(|first| *first != facts.first_boot) {
+        Some(true) => Some("this is not the first boot".to_owned()),
+        Some(false) => Some("this is the first boot".to_owned()),
+        None => None,
+    }
+}
+
+/// Paths whose existence a start waits for: whoever plans has to hear of them.
+pub fn awaited_paths(unit: &Unit) -> impl Iterator<Item = &String> {
+    unit.wait_for.paths.iter().chain(&unit.wait_for.devices)
+}
+
+/// Paths whose existence a start asks for once.
+pub fn asked_paths(unit: &Unit) -> impl Iterator<Item = &String> {
+    unit.conditions.path_exists.iter().chain(&unit.conditions.device)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::Arch;
+
+    fn facts() -> Facts {
+        Facts {
+            online: true,
+            clock_set: true,
+            paths: ["/data/x".to_owned()].into(),
+            arch: "x86_64".into(),
+            memory: 128 << 20,
+            kernel_cmdline: ["quiet".to_owned()].into(),
+            first_boot: true,
+        }
+    }
+
+    #[test]
+    fn each_missing_fact_is_named() {
+        let wait = |set: fn(&mut WaitFor)| {
+            let mut wait = WaitFor::default();
+            set(&mut wait);
+            wait
+        };
+        let rows: [(WaitFor, Option<&str>); 5] = [
+            (wait(|_| ()), None),
+            (wait(|w| w.online = true), Some("waits for an address of the uplink")),
+            (wait(|w| w.time = true), Some("waits for the clock to be set")),
+            (wait(|w| w.paths = vec!["/data/x".into()]), Some("waits for '/data/x'")),
+            (wait(|w| w.devices = vec!["/dev/y".into()]), Some("waits for '/dev/y'")),
+        ];
+        for (wait, expect) in rows {
+            assert_eq!(missing(&wait, &Facts::default()).as_deref(), expect);
+            let there = Facts { paths: ["/data/x".to_owned(), "/dev/y".to_owned()].into(), ..facts() };
+            assert_eq!(missing(&wait, &there), None);
+        }
+    }
+
+    #[test]
+    fn each_unmet_condition_is_named() {
+        let on = |set: fn(&mut Conditions)| {
+            let mut conditions = Conditions::default();
+            set(&mut conditions);
+            conditions
+        };
+        let rows: [(Conditions, Option<&str>); 12] = [
+            (on(|_| ()), None),
+            (on(|c| c.path_exists = vec!["/data/x".into()]), None),
+            (on(|c| c.path_exists = vec!["/data/y".into()]), Some("'/data/y' does not exist")),
+            (on(|c| c.device = Some("/dev/z".into())), Some("'/dev/z' does not exist")),
+            (on(|c| c.arch = Some(Arch::X86)), None),
+            (on(|c| c.arch = Some(Arch::Arm)), Some("the node is x86_64, not aarch64")),
+            (on(|c| c.memory_min = Some(128 << 20)), None),
+            (on(|c| c.memory_min = Some(1 << 30)), Some("the node has 128M of memory, less than 1G")),
+            (on(|c| c.kernel_cmdline = vec!["quiet".into()]), None),
+            (on(|c| c.kernel_cmdline = vec!["lab".into()]), Some("the kernel command line has no 'lab'")),
+            (on(|c| c.first_boot = Some(true)), None),
+            (on(|c| c.first_boot = Some(false)), Some("this is the first boot")),
+        ];
+        for (conditions, expect) in rows {
+            assert_eq!(unmet(&conditions, &facts()).as_deref(), expect, "{conditions:?}");
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! When a unit starts and ends beside others: dependencies, facts it waits for, conditions, restarts.
+
+use std::time::Duration;
+
+/// `type`: what its process is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Type {
+    /// It runs until it is stopped.
+    #[default]
+    Service,
+    /// It does one thing and ends; done is what ready is for a service.
+    Oneshot,
+}
+
+/// `[depends.NAME]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Depends {
+    /// What of it has to hold before the start.
+    pub until: Until,
+    /// How the two are bound.
+    pub strength: Strength,
+    /// What happens when it stops for good.
+    pub on_stop: OnStop,
+    /// What happens when it is started anew.
+    pub on_restart: OnRestart,
+}
+
+impl Default for Depends {
+    fn default() -> Self {
+        Self {
+            until: Until::Ready,
+            strength: Strength::Need,
+            on_stop: OnStop::Stop,
+            on_restart: OnRestart::Restart,
+        }
+    }
+}
+
+/// `depends.NAME.until`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// Its process has been executed.
+    Started,
+    /// It is ready.
+    Ready,
+    /// It is ready and its checks pass.
+    Healthy,
+    /// It has ended with success.
+    Completed,
+}
+
+/// `depends.NAME.strength`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strength {
+    /// Bound for life: no start without it, and no going on without it.
+    Need,
+    /// It has to have come so far once; later it does not matter.
+    Milestone,
+    /// Only the order: its failure or absence is tolerated.
+    Wants,
+}
+
+/// `depends.NAME.on_stop`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnStop {
+    /// Stop, before it.
+    Stop,
+    /// Go on.
+    Ignore,
+}
+
+/// `depends.NAME.on_restart`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnRestart {
+    /// Stop before it and start after it.
+    Restart,
+    /// Go on.
+    Ignore,
+}
+
+/// `[wait_for]`: facts outside of the set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaitFor {
+    /// `network = "online"`: the uplink has an address.
+    pub online: bool,
+    /// The clock has been set.
+    pub time: bool,
+    /// Paths of the node that have to exist, devices among them.
+    pub paths: Vec<String>,
+    /// The same below /dev.
+    pub devices: Vec<String>,
+    /// Over it the start has failed. Zero: no limit.
+    pub timeout: Duration,
+}
+
+impl Default for WaitFor {
+    fn default() -> Self {
+        Self {
+            online: false,
+            time: false,
+            paths: Vec::new(),
+            devices: Vec::new(),
+            timeout: Duration::from_secs(120),
+        }
+    }
+}
+
+/// `[conditions]`: looked at once, at the start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Conditions {
+    /// Paths of the node that have to exist.
+    pub path_exists: Vec<String>,
+    /// Architecture of the node.
+    pub arch: Option<Arch>,
+    /// Memory of the node, bytes.
+    pub memory_min: Option<u64>,
+    /// Words that the kernel command line has to have.
+    pub kernel_cmdline: Vec<String>,
+    /// A device that has to exist.
+    pub device: Option<String>,
+    /// Whether this is the first boot with this data partition.
+    pub first_boot: Option<bool>,
+    /// What becomes of the unit when one does not hold.
+    pub on_unmet: OnUnmet,
+}
+
+/// `conditions.arch`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arch {
+    /// x86_64.
+    X86,
+    /// aarch64.
+    Arm,
+}
+
+impl Arch {
+    /// The kernel's word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::X86 => "x86_64",
+            Self::Arm => "aarch64",
+        }
+    }
+}
+
+/// `conditions.on_unmet`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnUnmet {
+    /// It is not started, and nobody misses it.
+    #[default]
+    Skip,
+    /// It has failed.
+    Fail,
+}
+
+/// `[restart]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Restart {
+    /// When at all.
+    pub policy: Policy,
+    /// Before the first restart.
+    pub delay: Duration,
+    /// Each further one waits this many thousandths of the one before (2000 doubles).
+    pub factor_milli: u32,
+    /// Longest wait.
+    pub max_delay: Duration,
+    /// Each wait is shorter by up to this many thousandths of itself, so that units do not come back in step.
+    pub jitter_milli: u32,
+    /// A run of this length starts the count anew.
+    pub reset_after: Duration,
+    /// More restarts than this within `window` are too many.
+    pub burst: u32,
+    /// See `burst`.
+    pub window: Duration,
+    /// What happens then.
+    pub on_limit: OnLimit,
+    /// Exit codes that are success, beside 0.
+    pub success_codes: Vec<u8>,
+    /// Exit codes after which it is left alone, whatever the policy says.
+    pub no_restart_codes: Vec<u8>,
+    /// Exit codes after which it is started again, whatever the policy says.
+    pub force_codes: Vec<u8>,
+    /// Whether those that depend on it are restarted with it when it ends by itself.
+    pub propagate: bool,
+}
+
+impl Default for Restart {
+    fn default() -> Self {
+        Self {
+            policy: Policy::Always,
+            delay: Duration::from_millis(500),
+            factor_milli: 2000,
+            max_delay: Duration::from_secs(60),
+            jitter_milli: 100,
+            reset_after: Duration::from_secs(60),
+            burst: 10,
+            window: Duration::from_secs(600),
+            on_limit: OnLimit::Slow,
+            success_codes: Vec::new(),
+            no_restart_codes: Vec::new(),
+            force_codes: Vec::new(),
+            propagate: false,
+        }
+    }
+}
+
+/// `restart.policy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// However it ended; of a oneshot, only when it did not succeed.
+    Always,
+    /// Only after an exit code that is no success, a signal, or out of memory.
+    OnFailure,
+    /// Never.
+    Never,
+}
+
+/// `restart.on_limit`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnLimit {
+    /// Go on, `max_delay` apart.
+    Slow,
+    /// It has failed.
+    Fail,
+    /// It has failed, and the node restarts.
+    Reboot,
+}
