@@ -7,7 +7,7 @@ PROFILE ?= fast
 APPLIANCE ?= examples/edge-gateway
 T ?=
 OUT = target/x86_64-unknown-linux-gnu/$(PROFILE)
-NODE = berth-init berth-supervise berth-log berth-session berth-modules berth-netd
+NODE = berth-init berth-supervise berth-check berth-log berth-session berth-modules berth-netd
 
 .PHONY: help setup build images run test vm lint ci bench soak dist clean
 

@@ -6,7 +6,9 @@ use std::time::Duration;
 use berth_units::Reference;
 use berth_units::human::{age, duration, short_digest, size};
 use berth_units::spec::Protocol;
-use berth_units::wire::control::{ExitReason, LastExit, NodeStatus, PortStatus, State, Status, UnitStatus};
+use berth_units::wire::control::{
+    CheckStatus, ExitReason, LastExit, NodeStatus, PortStatus, State, Status, UnitStatus,
+};
 
 use crate::output::{Colour, Look, printable};
 use crate::table::{Cell, Column, draw};
@@ -67,7 +69,20 @@ pub fn details(unit: &UnitStatus, look: Look) -> String {
     fact("processes", unit.pids.map(|pids| pids.to_string()));
     fact("addresses", Some(unit.addresses.join(" ")));
     fact("ports", Some(unit.ports.iter().map(long_port).collect::<Vec<_>>().join(" ")));
+    for check in &unit.checks {
+        fact("check", Some(check_line(check)));
+    }
     text
+}
+
+/// `live passing, http://:8080/healthz; passed 2026-11-20T16:50:58Z: HTTP 200 OK`.
+fn check_line(check: &CheckStatus) -> String {
+    let mut line = format!("{} {}, {}", check.name, check.verdict, check.target);
+    for result in check.results.iter().rev().take(2) {
+        let what = if result.passed { "passed" } else { "failed" };
+        line.push_str(&format!("; {what} {}: {}", result.at, result.text));
+    }
+    line
 }
 
 fn node_line(node: &NodeStatus, units: &[UnitStatus], look: Look) -> String {
@@ -188,6 +203,7 @@ fn last_exit(exit: &LastExit) -> String {
         (ExitReason::Oom, ..) => "killed: out of memory".to_owned(),
         (ExitReason::StartFailed, ..) => "could not be started".to_owned(),
         (ExitReason::StartTimeout, ..) => "was not ready in time".to_owned(),
+        (ExitReason::Unhealthy, ..) => "unhealthy".to_owned(),
         (_, Some(code), _) => format!("exit {code}"),
         (_, None, Some(signal)) => format!("killed by signal {signal}"),
         (_, None, None) => "ended".to_owned(),
@@ -220,6 +236,13 @@ mod tests {
                 "since": "2026-11-20T16:50:58Z", "since_seconds": 12.0, "memory": 41 << 20, "memory_max": 256 << 20,
                 "cpu_usec": 440_000, "pids": 3,
                 "ports": [{"protocol": "tcp", "host_ip": null, "host": 80, "container": 8080}],
+                "checks": [{
+                    "name": "up", "role": "live", "target": "http://:8080/", "verdict": "failing", "since": "", "row": 3,
+                    "results": [
+                        {"at": "16:50", "passed": true, "text": "HTTP 200 OK"},
+                        {"at": "16:51", "passed": false, "text": "HTTP 500"},
+                    ],
+                }],
             }, {
                 "name": "import", "kind": "container", "state": "backoff", "why": "exit 1 five times",
                 "restarts": 5, "addresses": [], "since": "2026-11-20T16:50:58Z", "since_seconds": 12.0,
@@ -258,6 +281,8 @@ mod tests {
         let text = details(&status().units[0], Look::PLAIN);
         assert!(text.contains("state      ready, 12s\n"), "{text}");
         assert!(text.contains("ports      80->8080/tcp\n"), "{text}");
+        let check = "check      up failing, http://:8080/; failed 16:51: HTTP 500; passed 16:50: HTTP 200 OK\n";
+        assert!(text.contains(check), "{text}");
     }
 
     #[test]

@@ -19,8 +19,16 @@ use berth_units::spec::{Declared, Unit};
 use berth_units::{Name, Reference};
 use pack::{Layout, Scratch, chain, docker_archive, file, tar};
 
-const PROGRAMS: [&str; 7] =
-    ["berth-init", "berth-supervise", "berth-log", "berth-netd", "berth-session", "berth-modules", "berth"];
+const PROGRAMS: [&str; 8] = [
+    "berth-init",
+    "berth-supervise",
+    "berth-check",
+    "berth-log",
+    "berth-netd",
+    "berth-session",
+    "berth-modules",
+    "berth",
+];
 /// Programs and a kernel without modules, below `root`.
 fn prepare(root: &Path) {
     fs::create_dir_all(root.join("node")).unwrap();

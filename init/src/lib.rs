@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod channel;
+pub mod check;
 pub mod coldplug;
 pub mod inherit;
 pub mod kmsg;

@@ -120,6 +120,30 @@ fn boot_probes(dir: &Path) -> Outcome<Shared> {
     Ok(Shared { vm, echo_port })
 }
 
+/// Checks of each kind and role; files in its /tmp decide how the HTTP ones end.
+const CLINIC: &str = r#"
+[restart]
+delay = "100ms"
+
+[health.listens]
+tcp = 8080
+role = "startup"
+
+[health.live]
+http = "http://:8080/not/ill"
+interval = "300ms"
+
+[health.open]
+http = "http://:8080/is/open"
+role = "ready"
+interval = "300ms"
+start_interval = "300ms"
+
+[health.self]
+exec = ["/probe", "status", "Pid"]
+timeout = "10s"
+"#;
+
 /// `inside` looks around, `echo` serves, `keeper` may do anything to the node; the rest starts when a scenario asks.
 fn write_probes(appliance: &Appliance, echo_port: u16) -> Outcome {
     const MANUAL: &str = "start = \"manual\"\n";
@@ -149,6 +173,8 @@ fn write_probes(appliance: &Appliance, echo_port: u16) -> Outcome {
     manual("crasher", &["exit", "3"], "[restart]\ndelay = \"500ms\"\n")?;
     manual("spew", &["spew", "1000"], ONCE)?;
     manual("herald", &["ready-fd", "3"], "[ready]\nwhen = \"fd:3\"\n")?;
+    manual("clinic", &["http", "8080"], CLINIC)?;
+    manual("visitor", &["sleep"], "[depends.clinic]\nuntil = \"ready\"\n")?;
     let hasty = format!("{MANUAL}start_timeout = \"2s\"\n");
     let never = format!("[ready]\nwhen = \"fd:3\"\n{ONCE}");
     Ok(appliance.unit("mute", &probe_unit_with(&hasty, &["sleep"], &never))?)

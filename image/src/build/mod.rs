@@ -42,7 +42,7 @@ pub struct Build<'a> {
     /// Directory for kernel, initrd and factory.erofs; made when absent. Temporary files are in it, too.
     pub out: &'a Path,
     /// Directory of the static node binaries: berth-init, berth-supervise, berth-log, berth-netd,
-    /// berth-session, berth-modules, berth.
+    /// berth-session, berth-check, berth-modules, berth.
     pub node_binaries: &'a Path,
     /// Directory with `vmlinuz` and `modules/` (the content of /lib/modules/RELEASE; of its lists only
     /// modules.builtin is read).

@@ -178,7 +178,10 @@ fn not_http(answer: &[u8]) -> Outcome {
 /// The beginning of what a server said, fit to be printed.
 fn shown(bytes: &[u8]) -> String {
     let begin = bytes.get(..SHOWN_MAX).unwrap_or(bytes);
-    begin.iter().map(|byte| if byte.is_ascii_graphic() || *byte == b' ' { char::from(*byte) } else { '.' }).collect()
+    begin
+        .iter()
+        .map(|byte| if byte.is_ascii_graphic() || *byte == b' ' { char::from(*byte) } else { '.' })
+        .collect()
 }
 
 #[cfg(test)]

@@ -71,7 +71,10 @@ fn the_status_decides() {
         (b"HTTP/1.1 399 x\nrest", Outcome::passed("HTTP 399 x")),
         (b"HTTP/1.1 500 Internal Server Error\r\n\r\n", Outcome::failed("HTTP 500 Internal Server Error")),
         (b"HTTP/1.1 404 \x1b[31m\r\n", Outcome::failed("HTTP 404 .[31m")),
-        (b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", Outcome::passed("HTTP 200 OK")),
+        (
+            b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+            Outcome::passed("HTTP 200 OK"),
+        ),
     ] {
         assert_eq!(answer(bytes), Some(expect));
     }

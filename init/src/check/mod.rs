@@ -28,7 +28,7 @@ use rustix::time::Timespec;
 use serde::{Deserialize, Serialize};
 
 use self::attempt::Attempt;
-use crate::channel::{Channel, Received};
+use crate::channel::Channel;
 use crate::supervise::clock;
 
 /// The longest orders, bytes.
@@ -175,7 +175,9 @@ impl Checker<'_> {
         let next = self.tracks.iter().filter_map(|track| track.next(starting)).min();
         let timeout = next.map(|next| timespec(next.since(clock::now())));
         let mut fds = vec![PollFd::new(self.channel, PollFlags::IN)];
-        fds.extend(self.tracks.iter().filter_map(|track| track.running.as_ref()).flat_map(|(_, it)| it.fds()));
+        fds.extend(
+            self.tracks.iter().filter_map(|track| track.running.as_ref()).flat_map(|(_, it)| it.fds()),
+        );
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
             Err(error) => Err(error.into()),

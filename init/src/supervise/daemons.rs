@@ -144,7 +144,7 @@ fn has_relay_port() -> bool {
 }
 
 /// The first end is answered at once: whoever kills netd should not notice.
-fn wait(failures: u32) -> Duration {
+pub fn wait(failures: u32) -> Duration {
     let (first, longest) = BACKOFF;
     match failures {
         0 | 1 => Duration::ZERO,

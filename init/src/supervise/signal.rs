@@ -24,15 +24,20 @@ pub enum Delivery {
 pub fn send(pid: i32, cgroup: &Path, signal: i32) -> io::Result<Delivery> {
     let pid = Pid::from_raw(pid).ok_or(io::ErrorKind::InvalidInput)?;
     let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
-    let member = fs::read_to_string(format!("/proc/{}/cgroup", pid.as_raw_nonzero()))?;
-    let path = member.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
-    if !Path::new("/sys/fs/cgroup").join(path).starts_with(cgroup) {
+    if !is_member(pid.as_raw_pid(), cgroup)? {
         return Err(io::ErrorKind::NotFound.into());
     }
     if is_unheard(&fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero()))?, signal) {
         return Ok(Delivery::Unheard);
     }
     send_signal(&pidfd, signal).map(|()| Delivery::Sent)
+}
+
+/// Whether a process belongs to that cgroup or to one below it.
+pub fn is_member(pid: i32, cgroup: &Path) -> io::Result<bool> {
+    let member = fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
+    let path = member.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
+    Ok(Path::new("/sys/fs/cgroup").join(path).starts_with(cgroup))
 }
 
 /// Whether a process neither catches, blocks (to read it from a signalfd) nor ignores a signal, by the masks of

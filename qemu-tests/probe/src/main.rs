@@ -26,10 +26,12 @@ const USAGE: &str = "usage: probe COMMAND
   spew-on COUNT PER_SECOND  the same, then sleep
   exit-after SECONDS CODE   wait, then end with a code
   write PATH TEXT           replace a file's content
+  remove PATH               remove a file
   append PATH TEXT          add a line and fsync
   read PATH                 print a file
   list PATH                 print a directory's names
   serve PORT                echo TCP, a line printed for each connection
+  http PORT                 /is/NAME is found while /tmp/NAME is there, /not/NAME while it is not
   connect HOST PORT [TEXT]  send a line, print the answer
   resolve NAME              print a name's addresses
   ready-fd FD               write a line to a descriptor, then sleep
@@ -72,9 +74,11 @@ fn run(words: &[&str]) -> Result<u8, Box<dyn Error>> {
             return Ok(code.parse()?);
         }
         ["write", path, text] => Ok(std::fs::write(path, text)?),
+        ["remove", path] => Ok(std::fs::remove_file(path)?),
         ["append", path, text] => output::append(path, text),
         ["read", path] => output::read(path),
         ["ready-fd", fd] => output::say_ready(fd).and_then(|()| load::sleep()),
+        ["http", port] => talk::http(port.parse()?),
         ["serve", port] => talk::serve(port.parse()?),
         ["connect", host, port] => talk::connect(host, port.parse()?, "hello"),
         ["connect", host, port, text] => talk::connect(host, port.parse()?, text),

@@ -1,7 +1,8 @@
 //! TCP and names.
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream, ToSocketAddrs as _};
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
@@ -19,6 +20,32 @@ pub fn serve(port: u16) -> Outcome {
             thread::spawn(move || io::copy(&mut &stream, &mut &stream));
         }
     })
+}
+
+/// Answers HTTP requests by which files are in /tmp, so that somebody else decides how healthy it is.
+pub fn http(port: u16) -> Outcome {
+    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))?;
+    load::sleep_beside(move || {
+        for stream in listener.incoming().flatten() {
+            // One whose peer has gone is no reason to end.
+            drop(answer(&stream));
+        }
+    })
+}
+
+fn answer(mut stream: &TcpStream) -> io::Result<()> {
+    let mut lines = BufReader::new(stream).lines();
+    let request = lines.next().transpose()?.unwrap_or_default();
+    while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
+    let there = |name: &str| Path::new("/tmp").join(name).exists();
+    let path = request.split(' ').nth(1).unwrap_or_default();
+    let status = match path.rsplit_once('/') {
+        Some(("/is", name)) if there(name) => "200 OK",
+        Some(("/not", name)) if !there(name) => "200 OK",
+        Some(("/is" | "/not", _)) => "500 Internal Server Error",
+        _ => "404 Not Found",
+    };
+    write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 }
 
 /// Sends a line and prints what comes back until as many bytes have come or the peer ends.

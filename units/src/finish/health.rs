@@ -136,7 +136,11 @@ pub(crate) fn parse_status(text: &str) -> Option<(u16, u16)> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::spec::OnFailure;
+    use crate::{SourceFile, parse_set};
 
     #[test]
     fn urls_of_checks() {
@@ -158,6 +162,67 @@ mod tests {
         ] {
             assert_eq!(parse_http(url), expect, "{url}");
         }
+    }
+
+    /// The codes of a unit with these lines, and its checks.
+    fn parse(lines: &str) -> (Vec<u16>, BTreeMap<String, Check>) {
+        let file = |path: &str, text: String| SourceFile { path: path.into(), text };
+        let web = format!("schema = 1\nimage.ref = \"web\"\n{lines}");
+        let checked = parse_set(&[
+            file("node.toml", "schema = 1\nhostname = \"n\"\n".into()),
+            file("units/web.toml", web),
+        ]);
+        let codes = checked.diagnostics.iter().map(|diagnostic| diagnostic.code.0).collect();
+        let units = checked.declared.map(|declared| declared.units).unwrap_or_default();
+        (codes, units.into_values().next().map(|unit| unit.health).unwrap_or_default())
+    }
+
+    #[test]
+    fn what_does_not_fit_together() {
+        for (lines, codes) in [
+            ("[health.a]\ntcp = 80\n", &[][..]),
+            ("[health.a]\n", &[420]),
+            ("[health.a]\ntcp = 80\nexec = [\"/x\"]\n", &[420]),
+            ("[health.a]\nexec = [\"\"]\n", &[420]),
+            ("[health.a]\ntcp = 80\nmethod = \"HEAD\"\n", &[110]),
+            ("[health.a]\ntcp = 80\nrole = \"ready\"\non_failure = \"kill\"\n", &[110]),
+            ("[health.a]\ngrpc = 80\n", &[102]),
+            ("ready.when = \"check:a\"\n[health.a]\ntcp = 80\n", &[]),
+            ("ready.when = \"check:b\"\n[health.a]\ntcp = 80\n", &[421]),
+            ("ready.when = \"check:a\"\n[health.a]\nhttp = \"https://:1/\"\n", &[105]),
+        ] {
+            assert_eq!(parse(lines).0, codes, "{lines}");
+        }
+    }
+
+    #[test]
+    fn a_check_with_every_key() {
+        let (codes, checks) = parse(
+            "[health.up]\nhttp = \"http://:8080/up\"\nmethod = \"HEAD\"\nheaders = [\"Accept: */*\"]\n\
+             expect_status = 204\nrole = \"startup\"\ninterval = \"1s\"\ntimeout = \"500ms\"\nfailures = 9\n\
+             successes = 2\nstart_period = \"1m\"\nstart_interval = \"200ms\"\non_failure = \"kill\"\n",
+        );
+        assert!(codes.is_empty(), "{codes:?}");
+        let http = Http {
+            address: Ipv4Addr::LOCALHOST,
+            port: 8080,
+            path: "/up".to_owned(),
+            method: "HEAD".to_owned(),
+            headers: vec!["Accept: */*".to_owned()],
+            expect: (204, 204),
+        };
+        let expect = Check {
+            probe: Probe::Http(http),
+            role: Role::Startup,
+            interval: Duration::from_secs(1),
+            timeout: Duration::from_millis(500),
+            failures: 9,
+            successes: 2,
+            start_period: Duration::from_secs(60),
+            start_interval: Duration::from_millis(200),
+            on_failure: OnFailure::Kill,
+        };
+        assert_eq!(checks.get("up"), Some(&expect));
     }
 
     #[test]
