@@ -55,6 +55,16 @@ enum Command {
     /// Stop every unit and turn the node off
     #[command(after_help = "Example: berth --node unix:control.sock poweroff")]
     Poweroff,
+    /// Say what the number of a diagnostic means
+    #[cfg(feature = "builder")]
+    Explain(cmd::explain::Args),
+    /// Print the JSON Schema of unit files, for editors
+    #[cfg(feature = "builder")]
+    Schema(cmd::schema::Args),
+    /// Print the manual page of unit files, berth.unit(5)
+    #[cfg(feature = "builder")]
+    #[command(after_help = "Example: berth man | man -l -")]
+    Man,
     /// Print a completion script for a shell
     #[cfg(feature = "builder")]
     Completions(cmd::completions::Args),
@@ -84,6 +94,12 @@ impl Cli {
             Command::Restart(args) => cmd::restart::run(&node, args),
             Command::Reboot => cmd::reboot::run(&node),
             Command::Poweroff => cmd::poweroff::run(&node),
+            #[cfg(feature = "builder")]
+            Command::Explain(args) => cmd::explain::run(args),
+            #[cfg(feature = "builder")]
+            Command::Schema(args) => cmd::schema::run(args),
+            #[cfg(feature = "builder")]
+            Command::Man => cmd::man::run(),
             #[cfg(feature = "builder")]
             Command::Completions(args) => cmd::completions::run(args),
             Command::Version => cmd::version::run(),

@@ -35,6 +35,7 @@ pub use forms::{Form, Rule};
 pub(crate) use kinds::{KINDS as PLANNED_KINDS, SERVICE};
 pub use take::{Choice, Shape};
 pub(crate) use take::{Flaw, Take, Word};
+pub(crate) use text::RLIMITS;
 pub use text::Text;
 pub(crate) use value::describe;
 
@@ -326,4 +327,4 @@ impl<T> Schema<T> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

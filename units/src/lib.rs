@@ -18,6 +18,7 @@ mod ipv4;
 pub mod keys;
 pub mod launch;
 pub mod life;
+pub mod manual;
 pub mod name;
 pub mod nearest;
 pub mod observed;

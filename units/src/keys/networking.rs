@@ -59,7 +59,7 @@ pub(super) const KEYS: &[Key<ContainerDraft>] = &[
         Take::Ipv4(|d, at, v| d.port(at).host_ip = Some(v).filter(|address| !address.is_unspecified())),
         "Only on this address of the node.",
     ),
-    planned("ports.*.family", "both", Take::Words(FAMILY), "Only for this kind of address."),
+    planned("ports.*.family", "\"both\"", Take::Words(FAMILY), "Only for this kind of address."),
     planned("network.domainname", "none", Take::Text(Text::Hostname, later), "Its NIS domain name."),
     planned("network.dns.servers", "the node's", Take::List(Text::Form(&IP), later), "Name servers it asks."),
     planned(

@@ -321,6 +321,9 @@ pub(super) fn ready(value: &DeValue<'_>) -> Read<Ready> {
         None if text.strip_prefix("check:").is_some_and(|name| Name::parse(name).is_ok()) => {
             Ok(Ready::Check(text.trim_start_matches("check:").to_owned()))
         }
+        None if text == "notify" || text.strip_prefix("log:").is_some_and(|regex| !regex.is_empty()) => {
+            Err(unsupported(text))
+        }
         _ => Err(bad(
             format!("'{}' is no way to tell that a unit is ready", clip(text)),
             "write \"exec\", \"fd:3\" or \"check:NAME\"",
