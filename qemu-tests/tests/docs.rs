@@ -9,7 +9,10 @@ use std::fs;
 use std::path::Path;
 
 use berth_units::codes::EXPLANATIONS;
-use berth_units::keys::{Row, rows};
+use berth_units::keys::{Effect, Row, rows};
+use berth_units::manual::unit_page;
+use berth_units::schema::{node_schema, unit_schema};
+use berth_units::{SourceFile, parse_set};
 
 #[track_caller]
 fn check(name: &str, expect: &str) {
@@ -34,8 +37,9 @@ fn table(out: &mut String, rows: &[&Row]) {
             (false, "") => String::new(),
             (false, text) => format!("`{}`", cell(text)),
         };
-        writeln!(out, "| `{}` | {default} | {} | {} |", row.path, cell(&shape.to_string()), cell(row.doc))
-            .unwrap();
+        let later = if row.effect == Effect::Planned { " *Not supported yet.*" } else { "" };
+        let values = cell(&shape.to_string());
+        writeln!(out, "| `{}` | {default} | {values} | {}{later} |", row.path, cell(row.doc)).unwrap();
     }
 }
 
@@ -44,7 +48,8 @@ fn keys_are_all_described() {
     let all = rows();
     let mut text = String::from(
         "# Every key\n\nMade from the table in `units/src/keys`, which the parser reads too. `*` is a name that you \
-         choose.\n",
+         choose.\nA key that is not supported yet is checked, and a file that sets it is refused (BU0102). Kinds \
+         that are not\nsupported yet are in berth.unit(5) only: `berth man | man -l -`.\n",
     );
     for (kind, title) in [
         ("container", "Containers: `kind = \"container\"`, the default"),
@@ -70,4 +75,46 @@ fn diagnostics_are_all_described() {
         writeln!(text, "| {} | {} | {} |", row.code, cell(row.title), cell(row.text)).unwrap();
     }
     check("diagnostics.md", &text);
+}
+
+#[test]
+fn the_manual_page_is_that_of_the_table() {
+    check("man/berth.unit.5", &unit_page());
+}
+
+#[test]
+fn the_schemas_are_those_of_the_table() {
+    for (name, schema) in
+        [("berth.unit.schema.json", unit_schema()), ("berth.node.schema.json", node_schema())]
+    {
+        check(name, &format!("{}\n", serde_json::to_string_pretty(&schema).unwrap()));
+    }
+}
+
+/// Every TOML block of a document is a file that is taken, with those of the same document as its set.
+#[test]
+fn the_examples_of_units_md_are_taken() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("docs/units.md");
+    let text = fs::read_to_string(path).unwrap();
+    let mut files = Vec::new();
+    for (number, block) in text.split("```toml\n").skip(1).enumerate() {
+        let (toml, _) = block.split_once("```").unwrap();
+        // The first line of an example names its file.
+        let file = match toml.lines().next().unwrap().strip_prefix("# ") {
+            Some(name) => SourceFile { path: name.to_owned(), text: toml.to_owned() },
+            // Without a name it is a part of a container.
+            None => SourceFile {
+                path: format!("units/example-{number}.toml"),
+                text: format!("schema = 1\nimage.ref = \"x\"\n{toml}"),
+            },
+        };
+        files.push(file);
+    }
+    let checked = parse_set(&files);
+    let shown: Vec<_> = checked.diagnostics.iter().map(ToString::to_string).collect();
+    assert_eq!(shown, [""; 0]);
+    let declared = checked.declared.unwrap();
+    let kinds = [declared.units.len(), declared.networks.len(), declared.volumes.len()];
+    assert!(kinds.iter().all(|count| *count > 0), "an example of each kind: {kinds:?}");
+    assert!(files.iter().any(|file| file.path == "node.toml"));
 }

@@ -26,7 +26,6 @@ mod resources;
 mod security;
 mod take;
 mod text;
-mod unsupported;
 mod value;
 mod volume;
 
@@ -96,8 +95,6 @@ pub(crate) struct Schema<T: 'static> {
     pub keys: &'static [&'static [Key<T>]],
     /// Whether this version carries out units of this kind.
     pub effect: Effect,
-    /// Paths that are planned and have no row yet, with all below them.
-    pub unsupported: &'static [&'static str],
 }
 
 const fn key<T>(path: &'static str, default: &'static str, take: Take<T>, doc: &'static str) -> Key<T> {
@@ -187,35 +184,19 @@ pub(crate) static CONTAINER: Schema<ContainerDraft> = Schema {
         logging::KEYS,
     ],
     effect: Effect::Now,
-    unsupported: unsupported::CONTAINER,
 };
 
 /// `kind = "network"`.
-pub(crate) static NETWORK: Schema<NetworkDraft> = Schema {
-    kind: "network",
-    sections: &[network::SECTIONS],
-    keys: &[network::KEYS],
-    effect: Effect::Now,
-    unsupported: &[],
-};
+pub(crate) static NETWORK: Schema<NetworkDraft> =
+    Schema { kind: "network", sections: &[network::SECTIONS], keys: &[network::KEYS], effect: Effect::Now };
 
 /// `kind = "volume"`.
-pub(crate) static VOLUME: Schema<crate::spec::Volume> = Schema {
-    kind: "volume",
-    sections: &[volume::SECTIONS],
-    keys: &[volume::KEYS],
-    effect: Effect::Now,
-    unsupported: &[],
-};
+pub(crate) static VOLUME: Schema<crate::spec::Volume> =
+    Schema { kind: "volume", sections: &[volume::SECTIONS], keys: &[volume::KEYS], effect: Effect::Now };
 
 /// `node.toml`.
-pub(crate) static NODE: Schema<NodeDraft> = Schema {
-    kind: "node",
-    sections: &[node::SECTIONS],
-    keys: &[node::KEYS],
-    effect: Effect::Now,
-    unsupported: &[],
-};
+pub(crate) static NODE: Schema<NodeDraft> =
+    Schema { kind: "node", sections: &[node::SECTIONS], keys: &[node::KEYS], effect: Effect::Now };
 
 /// Kinds that this version does not carry out.
 pub(crate) fn planned_kinds() -> impl Iterator<Item = &'static str> {
@@ -258,11 +239,6 @@ impl<T> Schema<T> {
         names.sort_unstable();
         names.dedup();
         names
-    }
-
-    /// Whether the path is planned, with all below it.
-    pub(crate) fn is_unsupported(&self, path: &str) -> bool {
-        self.unsupported.contains(&path)
     }
 }
 

@@ -110,10 +110,7 @@ impl<T> Walk<'_, T> {
             return self.step(level, (&pattern, name), span, value);
         }
         let place = Place { file: self.file, span };
-        let fault = match plain && self.schema.is_unsupported(&pattern) {
-            true => unsupported(name, place),
-            false => self.unknown(level, name, place),
-        };
+        let fault = self.unknown(level, name, place);
         self.faults.push(fault);
     }
 

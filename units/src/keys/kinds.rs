@@ -60,7 +60,6 @@ pub(crate) static SERVICE: Schema<ContainerDraft> = Schema {
         security::KEYS,
     ],
     effect: Effect::Planned,
-    unsupported: &[],
 };
 
 const fn kind(
@@ -68,7 +67,7 @@ const fn kind(
     sections: &'static [&'static [Section<Nothing>]],
     keys: &'static [&'static [Key<Nothing>]],
 ) -> Schema<Nothing> {
-    Schema { kind, sections, keys, effect: Effect::Planned, unsupported: &[] }
+    Schema { kind, sections, keys, effect: Effect::Planned }
 }
 
 const fn head(word: &'static str) -> [Key<Nothing>; 3] {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::draft::{ContainerDraft, fit};
-use super::{Key, Section, Take, Word, key, planned_word, section, word};
+use super::{Key, Section, Take, Word, key, later, planned, planned_word, section, word};
 use crate::spec::{LogSink, OnLimit, Policy};
 
 pub(super) const SECTIONS: &[Section<ContainerDraft>] = &[
@@ -106,6 +106,13 @@ pub(super) const KEYS: &[Key<ContainerDraft>] = &[
         Take::Duration(NOW, HOUR, |d, _, v| d.unit.stop.timeout = v),
         "After it everything in the container is killed.",
     ),
+    planned("stop.mode", "\"main\"", Take::Words(STOP_MODE), "Who is sent the signal."),
+    planned(
+        "stop.delay",
+        "\"0s\"",
+        Take::Duration(NOW, HOUR, later),
+        "Ports are taken back this long before.",
+    ),
     key("log.to", "\"store\"", Take::Words(SINK), "Where output goes."),
     key(
         "log.max_size",
@@ -131,10 +138,14 @@ const ON_LIMIT: &[Word<ContainerDraft>] = &[
     planned_word("rollback", "the revision before this one is taken back"),
 ];
 
+const STOP_MODE: &[Word<ContainerDraft>] =
+    &[planned_word("main", "its first process"), planned_word("all", "all of its processes")];
+
 const SINK: &[Word<ContainerDraft>] = &[
     word("store", "files on the data partition", |d, _| d.unit.log.to = LogSink::Store),
     word("ram", "files in RAM", |d, _| d.unit.log.to = LogSink::Ram),
     word("none", "discarded", |d, _| d.unit.log.to = LogSink::None),
+    planned_word("console", "the node's console"),
 ];
 
 fn codes(list: Vec<i64>) -> Vec<u8> {
