@@ -15,15 +15,8 @@ const DIRECTORIES: [&str; 10] =
 /// PID 1, as a file of the binaries' folder.
 const INIT: &str = "berth-init";
 /// The programs of /bin.
-const PROGRAMS: [&str; 7] = [
-    "berth-supervise",
-    "berth-check",
-    "berth-log",
-    "berth-netd",
-    "berth-session",
-    "berth-modules",
-    "berth",
-];
+const PROGRAMS: [&str; 7] =
+    ["berth-supervise", "berth-check", "berth-log", "berth-netd", "berth-session", "berth-modules", "berth"];
 
 /// Puts the root together.
 pub fn root(build: &Build<'_>, modules: &Modules) -> Result<Initrd, BuildError> {

@@ -67,9 +67,7 @@ impl Supervisor {
             .observed
             .units
             .iter()
-            .filter_map(|(name, seen)| {
-                Some((name.clone(), wanted(self.set.declared.units.get(name), seen)?))
-            })
+            .filter_map(|(name, seen)| Some((name.clone(), wanted(self.set.declared.units.get(name), seen)?)))
             .collect();
         let is_over = |name: &Name, checker: &mut Checker| wanted.get(name) != Some(&checker.run);
         for (name, _checker) in self.checkers.0.extract_if(.., is_over) {

@@ -22,8 +22,7 @@ impl Supervisor {
 
     /// Has the life of a unit follow what it and its checks have said.
     pub(super) fn settle_readiness(&mut self, name: &Name) {
-        let (Some(unit), Some(seen)) =
-            (self.set.declared.units.get(name), self.observed.units.get(name))
+        let (Some(unit), Some(seen)) = (self.set.declared.units.get(name), self.observed.units.get(name))
         else {
             return;
         };
