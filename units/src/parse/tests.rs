@@ -300,3 +300,28 @@ proptest! {
         check_sound(&files);
     }
 }
+
+#[test]
+fn files_of_planned_kinds_are_checked_and_refused() {
+    for (kind, text, codes) in [
+        (
+            "service",
+            "process.entrypoint = [\"/bin/x\"]\nmemory.max = \"64M\"\nrestart.policy = \"never\"",
+            &[112][..],
+        ),
+        ("service", "process.entrypoint = [\"/bin/x\"]\nimage.ref = \"x\"", &[112, 101]),
+        ("service", "", &[103, 112]),
+        ("secret", "source = \"file\"\npath = \"/data/x\"", &[112]),
+        ("secret", "source = \"fiel\"", &[112, 107]),
+        ("pod", "[ports.web]\nhost = 80", &[112, 103]),
+        ("timer", "unit = \"a\"\nfrobnicate = 1", &[112, 101]),
+    ] {
+        let text = format!("schema = 1\nkind = \"{kind}\"\n{text}");
+        let checked = parse_set(&[file("node.toml", "schema = 1"), file("units/it.toml", &text)]);
+        let found: Vec<_> = checked.diagnostics.iter().map(|found| found.code.0).collect();
+        assert_eq!(found, codes, "{text}: {:#?}", checked.diagnostics);
+        assert_eq!(checked.declared, None);
+    }
+    let checked = parse_set(&[file("node.toml", "schema = 1\nkind = \"pod\"")]);
+    assert_eq!(checked.diagnostics.iter().map(|found| found.code.0).collect::<Vec<_>>(), [112]);
+}
