@@ -204,6 +204,7 @@ fn last_exit(exit: &LastExit) -> String {
         (ExitReason::StartFailed, ..) => "could not be started".to_owned(),
         (ExitReason::StartTimeout, ..) => "was not ready in time".to_owned(),
         (ExitReason::Unhealthy, ..) => "unhealthy".to_owned(),
+        (ExitReason::RuntimeMax, ..) => "ran for its time".to_owned(),
         (_, Some(code), _) => format!("exit {code}"),
         (_, None, Some(signal)) => format!("killed by signal {signal}"),
         (_, None, None) => "ended".to_owned(),
@@ -281,7 +282,8 @@ mod tests {
         let text = details(&status().units[0], Look::PLAIN);
         assert!(text.contains("state      ready, 12s\n"), "{text}");
         assert!(text.contains("ports      80->8080/tcp\n"), "{text}");
-        let check = "check      up failing, http://:8080/; failed 16:51: HTTP 500; passed 16:50: HTTP 200 OK\n";
+        let check =
+            "check      up failing, http://:8080/; failed 16:51: HTTP 500; passed 16:50: HTTP 200 OK\n";
         assert!(text.contains(check), "{text}");
     }
 

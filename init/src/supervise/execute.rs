@@ -389,6 +389,11 @@ impl Supervisor {
         if matches!(after.rest, Rest::Backoff | Rest::Failed) {
             notice!("{name}: {}", describe_exit(&last));
         }
+        match after.rest {
+            Rest::Completed => notice!("{name} completed"),
+            Rest::Stopped | Rest::Idle => notice!("{name} stopped"),
+            Rest::Backoff | Rest::Failed => {}
+        }
         record.failures = after.failures;
         record.recent = after.recent;
         record.last_exit = Some(last);

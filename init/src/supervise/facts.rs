@@ -218,7 +218,7 @@ mod tests {
             watch.watch(&[&wanted].into());
             assert!(!is_told(&watch), "before {step}");
             match step {
-                "a/b/file" => drop(fs::write(&path, "").unwrap()),
+                "a/b/file" => fs::write(&path, "").unwrap(),
                 _ => fs::create_dir(dir.join(step)).unwrap(),
             }
             assert!(is_told(&watch), "{step}");

@@ -26,6 +26,7 @@ const USAGE: &str = "usage: probe COMMAND
   spew-on COUNT PER_SECOND  the same, then sleep
   exit-after SECONDS CODE   wait, then end with a code
   write PATH TEXT           replace a file's content
+  make PATH                 make a directory
   remove PATH               remove a file
   append PATH TEXT          add a line and fsync
   read PATH                 print a file
@@ -74,6 +75,7 @@ fn run(words: &[&str]) -> Result<u8, Box<dyn Error>> {
             return Ok(code.parse()?);
         }
         ["write", path, text] => Ok(std::fs::write(path, text)?),
+        ["make", path] => Ok(std::fs::create_dir_all(path)?),
         ["remove", path] => Ok(std::fs::remove_file(path)?),
         ["append", path, text] => output::append(path, text),
         ["read", path] => output::read(path),

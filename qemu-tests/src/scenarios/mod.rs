@@ -4,6 +4,7 @@ mod commands;
 mod crashes;
 mod example;
 mod faults;
+mod graph;
 mod health;
 mod isolation;
 mod limits;
@@ -48,6 +49,7 @@ scenarios! {
     commands::readiness_is_waited_for: "a line on a descriptor; without it the start fails";
     health::ready_check_gates_whoever_depends: "over http in an image without a shell; ready and not ready";
     health::failed_live_check_restarts: "reason unhealthy, with what the check found";
+    graph::graph_starts_in_order_and_stops_in_reverse: "strengths, facts, limits; over a new supervisor";
     limits::memory_limit_kills_the_offender: "oom is said, the neighbours go on";
     limits::pids_limit_stops_a_fork_bomb: "the node goes on and can stop it";
     limits::cpu_limit_holds: "half a processor within 15 %";
