@@ -219,3 +219,47 @@ fn timespec(time: Duration) -> Timespec {
         tv_nsec: i64::from(time.subsec_nanos()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::thread;
+
+    use berth_units::spec::Probe;
+
+    use super::*;
+    use crate::channel::Received;
+
+    /// The next report of a checker.
+    fn hear(channel: &Channel) -> CheckSeen {
+        poll(&mut [PollFd::new(channel, PollFlags::IN)], Some(&timespec(Duration::from_secs(10)))).unwrap();
+        let mut buffer = [0; 8192];
+        let Received::Packet { len, .. } = channel.receive(&mut buffer).unwrap() else { panic!("it ended") };
+        let report: Report = serde_json::from_slice(&buffer[..len]).unwrap();
+        assert_eq!(report.check, "port");
+        report.seen
+    }
+
+    #[test]
+    fn what_is_new_is_told_and_the_end_of_the_channel_is_its_end() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let check = Check {
+            probe: Probe::Tcp(listener.local_addr().unwrap().port()),
+            role: Role::Ready,
+            interval: Duration::from_millis(20),
+            ..Check::default()
+        };
+        let order = Order { check, seen: CheckSeen::default(), exec: None };
+        let checks = [("port".to_owned(), order)].into();
+        let (ours, theirs) = Channel::pair().unwrap();
+        let checker = thread::spawn(move || run(&theirs, Orders { started: clock::now(), checks }));
+        assert_eq!(hear(&ours).verdict, Verdict::Passing);
+        drop(listener);
+        let first = hear(&ours);
+        assert_eq!((first.verdict, first.row), (Verdict::Passing, 1));
+        let counted = hear(&ours);
+        assert_eq!((counted.verdict, counted.row), (Verdict::Failing, 3));
+        drop(ours);
+        checker.join().unwrap().unwrap();
+    }
+}
