@@ -8,7 +8,8 @@ use super::forms::{
 };
 use super::{Effect, Key, Schema, Section, Take, Text, Word, key, later, planned, planned_named};
 use super::{
-    environment, events, health, identity, lifecycle, logging, mounts, networking, process, resources,
+    devices, environment, events, health, identity, lifecycle, logging, mounts, networking, order, process,
+    resources,
 };
 use super::{planned_required, planned_section, planned_word, required, security};
 
@@ -38,7 +39,9 @@ pub(crate) static SERVICE: Schema<ContainerDraft> = Schema {
         environment::SECTIONS,
         resources::SECTIONS,
         mounts::SECTIONS,
+        devices::SECTIONS,
         networking::SECTIONS,
+        order::SECTIONS,
         lifecycle::SECTIONS,
         health::SECTIONS,
         events::SECTIONS,
@@ -52,7 +55,9 @@ pub(crate) static SERVICE: Schema<ContainerDraft> = Schema {
         environment::KEYS,
         resources::KEYS,
         mounts::KEYS,
+        devices::KEYS,
         networking::KEYS,
+        order::KEYS,
         lifecycle::KEYS,
         health::KEYS,
         events::KEYS,

@@ -381,3 +381,15 @@ fn below_a_planned_table_everything_is_planned() {
         assert!(above.is_none() || row.effect == Effect::Planned, "{} {}", row.kind, row.path);
     }
 }
+
+#[test]
+fn a_service_has_every_key_of_a_container_but_those_of_its_image() {
+    let of_image = |path: &str| ["image", "rootfs", "update"].contains(&path.split('.').next().unwrap());
+    for row in table().iter().filter(|row| row.kind == "container" && !of_image(row.path)) {
+        assert!(
+            table().iter().any(|other| other.kind == "service" && other.path == row.path),
+            "{}",
+            row.path
+        );
+    }
+}
