@@ -3,7 +3,10 @@
 //! The parser turns TOML into these types; the planner, the runtime and netd read them. A key that a file does
 //! not set has the value of the type's `Default`. Names of fields are the names of the keys.
 
+mod health;
 mod lifecycle;
+mod resources;
+mod security;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -11,13 +14,15 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::quantity::{Amount, MilliCpus};
 use crate::{Name, Reference};
 
+pub use health::{Check, Http, OnFailure, Probe, Ready, Role};
 pub use lifecycle::{
-    Arch, Conditions, Depends, OnLimit, OnRestart, OnStop, OnUnmet, Policy, Restart, Strength, Type, Until,
-    WaitFor,
+    Arch, Conditions, Depends, OnLimit, OnRestart, OnStop, OnUnmet, Policy, Restart, Stop, Strength, Type,
+    Until, WaitFor,
 };
+pub use resources::{Cpu, Io, IoLimit, Memory, Pids};
+pub use security::{Profile, Security};
 
 /// A whole unit set: valid together or not at all.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -307,101 +312,6 @@ pub struct Process {
     pub oom_score_adj: i16,
 }
 
-/// `[memory]`; unset keys keep the kernel's default.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Memory {
-    /// memory.max.
-    pub max: Option<Amount>,
-    /// memory.high.
-    pub high: Option<Amount>,
-    /// memory.low.
-    pub low: Option<Amount>,
-    /// memory.min.
-    pub min: Option<Amount>,
-    /// memory.swap.max.
-    pub swap_max: Amount,
-    /// memory.oom.group: the whole container dies, not a part of it.
-    pub oom_group: bool,
-    /// Size of /dev/shm, bytes.
-    pub shm_size: u64,
-}
-
-impl Default for Memory {
-    fn default() -> Self {
-        Self {
-            max: None,
-            high: None,
-            low: None,
-            min: None,
-            swap_max: Amount::Bytes(0),
-            oom_group: true,
-            shm_size: 64 << 20,
-        }
-    }
-}
-
-/// `[cpu]`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Cpu {
-    /// cpu.max, as processors.
-    pub max: Option<MilliCpus>,
-    /// Period of cpu.max.
-    pub period: Duration,
-    /// cpu.max.burst.
-    pub burst: Duration,
-    /// cpu.weight, 1 to 10000.
-    pub weight: Option<u16>,
-    /// cpu.idle.
-    pub idle: bool,
-}
-
-impl Default for Cpu {
-    fn default() -> Self {
-        Self {
-            max: None,
-            period: Duration::from_millis(100),
-            burst: Duration::ZERO,
-            weight: None,
-            idle: false,
-        }
-    }
-}
-
-/// `[pids]`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Pids {
-    /// pids.max; never unlimited, a fork bomb would hit PID 1's node.
-    pub max: u32,
-}
-
-impl Default for Pids {
-    fn default() -> Self {
-        Self { max: 4096 }
-    }
-}
-
-/// `[io]`.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Io {
-    /// io.weight (the `default` entry), 1 to 10000.
-    pub weight: Option<u16>,
-    /// io.max by block device path.
-    pub limits: BTreeMap<String, IoLimit>,
-}
-
-/// `[io.limits."/dev/vda"]`; unset is unlimited.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct IoLimit {
-    /// rbps, bytes a second.
-    pub read_bps: Option<u64>,
-    /// wbps, bytes a second.
-    pub write_bps: Option<u64>,
-    /// riops, operations a second.
-    pub read_iops: Option<u64>,
-    /// wiops, operations a second.
-    pub write_iops: Option<u64>,
-}
-
 /// `[mounts.NAME]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mount {
@@ -484,124 +394,6 @@ pub enum Protocol {
     Udp,
 }
 
-/// `[ready] when`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ready {
-    /// As soon as execve(2) succeeded.
-    Exec,
-    /// A line (or the end of file after at least one byte) arrives on this descriptor, as s6 does it.
-    Fd(u8),
-    /// A check of that name passes.
-    Check(String),
-}
-
-/// `[health.NAME]`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Check {
-    /// What is looked at.
-    pub probe: Probe,
-    /// What it stands for.
-    pub role: Role,
-    /// From the beginning of one run to the next.
-    pub interval: Duration,
-    /// A run that takes longer has failed.
-    pub timeout: Duration,
-    /// Failures in a row that count.
-    pub failures: u32,
-    /// Successes in a row that count.
-    pub successes: u32,
-    /// From the start of the unit on, failures do not count for so long, unless it has passed before.
-    pub start_period: Duration,
-    /// In place of `interval` until it has passed: in the start period, and of a ready check.
-    pub start_interval: Duration,
-    /// What is done to the unit when it fails.
-    pub on_failure: OnFailure,
-}
-
-impl Default for Check {
-    fn default() -> Self {
-        Self {
-            probe: Probe::Exec(Vec::new()),
-            role: Role::Live,
-            interval: Duration::from_secs(10),
-            timeout: Duration::from_secs(3),
-            failures: 3,
-            successes: 1,
-            start_period: Duration::ZERO,
-            start_interval: Duration::from_secs(1),
-            on_failure: OnFailure::Restart,
-        }
-    }
-}
-
-/// `health.NAME.exec`, `http` or `tcp`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Probe {
-    /// A program in the container, its arguments behind it, ends with code 0.
-    Exec(Vec<String>),
-    /// An HTTP server answers with an expected status.
-    Http(Http),
-    /// Somebody accepts connections on this port of the container's loopback address.
-    Tcp(u16),
-}
-
-/// `health.NAME.http` and what belongs to it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Http {
-    /// Whom to ask; the container's loopback address unless the URL names another.
-    pub address: Ipv4Addr,
-    /// Port.
-    pub port: u16,
-    /// What stands behind the port, `/` at least.
-    pub path: String,
-    /// Request method.
-    pub method: String,
-    /// Header lines, `Name: value`.
-    pub headers: Vec<String>,
-    /// Lowest and highest status that passes.
-    pub expect: (u16, u16),
-}
-
-/// `health.NAME.role`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// The unit works: it is restarted when it does not.
-    Live,
-    /// The unit can be used: it is not ready while it cannot.
-    Ready,
-    /// The unit has come up: the other checks wait for it.
-    Startup,
-}
-
-/// `health.NAME.on_failure`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum OnFailure {
-    /// It is stopped as by hand, then started as `restart` says.
-    Restart,
-    /// The same without asking: its cgroup is killed.
-    Kill,
-    /// Nothing; the status shows it.
-    None,
-}
-
-/// `[stop]`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Stop {
-    /// Signal number; the image's StopSignal or SIGTERM when unset.
-    pub signal: Option<i32>,
-    /// After it, cgroup.kill.
-    pub timeout: Duration,
-}
-
-impl Default for Stop {
-    fn default() -> Self {
-        Self { signal: None, timeout: Duration::from_secs(10) }
-    }
-}
-
 /// `[log]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Log {
@@ -629,44 +421,6 @@ pub enum LogSink {
     Ram,
     /// Discarded.
     None,
-}
-
-/// `[security]`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Security {
-    /// What the rest starts from.
-    pub profile: Profile,
-    /// Capabilities added to the profile's, without CAP_, upper case.
-    pub cap_add: Vec<String>,
-    /// Capabilities taken away; `ALL` takes all.
-    pub cap_drop: Vec<String>,
-    /// prctl(PR_SET_NO_NEW_PRIVS).
-    pub no_new_privileges: bool,
-    /// Namespaced sysctls, dotted name to value.
-    pub sysctl: BTreeMap<String, String>,
-}
-
-impl Default for Security {
-    fn default() -> Self {
-        Self {
-            profile: Profile::Restricted,
-            cap_add: Vec::new(),
-            cap_drop: Vec::new(),
-            no_new_privileges: true,
-            sysctl: BTreeMap::new(),
-        }
-    }
-}
-
-/// `security.profile`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Profile {
-    /// No capabilities.
-    Restricted,
-    /// CHOWN DAC_OVERRIDE FOWNER FSETID KILL NET_BIND_SERVICE SETFCAP SETGID SETPCAP SETUID SYS_CHROOT.
-    Baseline,
-    /// All capabilities, nothing masked, the node's devices.
-    Privileged,
 }
 
 /// `kind = "network"`.

@@ -319,3 +319,5 @@ proptest! {
 
 #[path = "tests/graph.rs"]
 mod graph;
+#[path = "tests/random.rs"]
+mod random;

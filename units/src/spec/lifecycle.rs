@@ -225,3 +225,18 @@ pub enum OnLimit {
     /// It has failed, and the node restarts.
     Reboot,
 }
+
+/// `[stop]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stop {
+    /// Signal number; the image's StopSignal or SIGTERM when unset.
+    pub signal: Option<i32>,
+    /// After it, cgroup.kill.
+    pub timeout: Duration,
+}
+
+impl Default for Stop {
+    fn default() -> Self {
+        Self { signal: None, timeout: Duration::from_secs(10) }
+    }
+}
