@@ -131,8 +131,8 @@ fn write_probes(appliance: &Appliance, echo_port: u16) -> Outcome {
     )?;
     appliance.probe(
         "echo",
-        &["serve", "7"],
-        &format!("[ports.echo]\nhost = {echo_port}\ncontainer = 7\n"),
+        &["serve", "7000"],
+        &format!("[ports.echo]\nhost = {echo_port}\ncontainer = 7000\n"),
     )?;
     appliance.probe(
         "keeper",

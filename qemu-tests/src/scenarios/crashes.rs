@@ -29,7 +29,7 @@ pub fn killed_container_comes_back(lab: &mut Lab) -> Outcome {
     let exit = after.last_exit.ok_or("no last exit")?;
     ensure_eq!((exit.reason, exit.signal), (ExitReason::Signal, Some(9)));
     ensure_eq!(after.addresses, before.addresses);
-    client::echo(&mut client::connect(port)?, "again")
+    client::patiently(|| client::echo(&mut client::connect(port)?, "again"))
 }
 
 pub fn crash_loop_backs_off(lab: &mut Lab) -> Outcome {
@@ -76,11 +76,15 @@ pub fn our_processes_may_die(lab: &mut Lab) -> Outcome {
         ensure_eq!(unit.last_exit.and_then(|exit| exit.code), Some(code));
     }
     all_lines_are_there(&mut vm)?;
-    client::echo(&mut client::connect(port)?, "a new connection")
+    client::patiently(|| client::echo(&mut client::connect(port)?, "a new connection"))
 }
 
 fn write_traffic(appliance: &Appliance, port: u16) -> Outcome {
-    appliance.probe("echo", &["serve", "7"], &format!("[ports.echo]\nhost = {port}\ncontainer = 7\n"))?;
+    appliance.probe(
+        "echo",
+        &["serve", "7000"],
+        &format!("[ports.echo]\nhost = {port}\ncontainer = 7000\n"),
+    )?;
     appliance.probe("talker", &["spew-on", &LINES.to_string(), RATE], "")?;
     appliance.probe(
         "keeper",

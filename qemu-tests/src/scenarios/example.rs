@@ -1,7 +1,7 @@
 //! The examples, as a user runs them.
 
 use berth_qemu_tests::appliance::Appliance;
-use berth_qemu_tests::client::{http_get, mqtt_connect, redis};
+use berth_qemu_tests::client::{http_get, mqtt_connect, patiently, redis};
 use berth_qemu_tests::vm::{Options, SOON};
 use berth_qemu_tests::{Outcome, ensure, ensure_eq};
 
@@ -13,10 +13,10 @@ const BROKER: u16 = 1883;
 
 pub fn three_programs_answer(lab: &mut Lab) -> Outcome {
     lab.edge()?;
-    let page = http_get(WEB, "/")?;
+    let page = patiently(|| http_get(WEB, "/"))?;
     ensure!(page.starts_with("HTTP/1.1 200") && page.contains("It runs under berth"), "nginx said {page:?}");
-    ensure_eq!(redis(CACHE, "PING")?, "+PONG");
-    mqtt_connect(BROKER)
+    ensure_eq!(patiently(|| redis(CACHE, "PING"))?, "+PONG");
+    patiently(|| mqtt_connect(BROKER))
 }
 
 pub fn status_shows_three_ready(lab: &mut Lab) -> Outcome {
@@ -49,13 +49,17 @@ pub fn power_button_ends_cleanly(lab: &mut Lab) -> Outcome {
 
 pub fn data_outlives_power_off(lab: &mut Lab) -> Outcome {
     let vm = lab.edge()?;
-    ensure_eq!(redis(CACHE, "SET harbour safe")?, "+OK");
+    ensure_eq!(patiently(|| redis(CACHE, "SET harbour safe"))?, "+OK");
     vm.power_off()?;
     vm.start_again()?;
     vm.wait_ready(&["broker", "cache", "web"])?;
-    // The first line of a bulk string is its length.
-    ensure_eq!(redis(CACHE, "GET harbour")?, "$4");
-    ensure!(http_get(WEB, "/")?.contains("200 OK"), "nginx does not answer after the second boot");
+    // The first line of a bulk string is its length; while redis reads its files, it says so.
+    patiently(|| {
+        ensure_eq!(redis(CACHE, "GET harbour")?, "$4");
+        Ok(())
+    })?;
+    let page = patiently(|| http_get(WEB, "/"))?;
+    ensure!(page.contains("200 OK"), "nginx does not answer after the second boot");
     Ok(())
 }
 
@@ -64,6 +68,6 @@ pub fn hello_runs_in_128_mib(lab: &mut Lab) -> Outcome {
     let options = Options { memory: "128M", ..Options::default() };
     let mut vm = lab.boot(&Appliance::example("hello"), &options)?;
     vm.wait_ready(&["web"])?;
-    ensure!(http_get(WEB, "/")?.contains("hello from berth"), "busybox httpd does not answer");
+    ensure!(patiently(|| http_get(WEB, "/"))?.contains("hello from berth"), "busybox httpd does not answer");
     vm.power_off()
 }

@@ -21,7 +21,7 @@ impl Neighbour {
 
     fn goes_on(&self, vm: &Vm) -> Outcome {
         ensure_eq!(vm.pid("echo")?, self.pid);
-        client::echo(&mut client::connect(self.port)?, "still there")
+        client::patiently(|| client::echo(&mut client::connect(self.port)?, "still there"))
     }
 }
 
