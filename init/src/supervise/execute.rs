@@ -387,6 +387,7 @@ impl Supervisor {
             record.next_try = Some(now.after(backoff(&restart, failures)));
         }
         self.save(name);
+        self.tell_log_of_end(name);
         self.look_at_cgroup(name);
     }
 

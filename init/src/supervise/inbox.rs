@@ -315,6 +315,13 @@ impl Supervisor {
         send_log(channel, &request, &[stdout, stderr]);
     }
 
+    /// Has the log process end the lines of a run.
+    pub(super) fn tell_log_of_end(&mut self, name: &Name) {
+        if let Some(channel) = &self.log {
+            send_log(channel, &log::Request::EndLines { unit: name.clone() }, &[]);
+        }
+    }
+
     /// Takes a unit's pipes from the log process.
     pub(super) fn untell_log(&mut self, name: &Name) {
         if let Some(channel) = &self.log {
