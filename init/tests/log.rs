@@ -260,7 +260,7 @@ fn last_words_without_a_line_break_are_a_line() {
     let limit = Instant::now() + Duration::from_secs(10);
     while root.lines().is_empty() {
         assert!(Instant::now() < limit, "the line was not ended");
-        std::thread::yield_now();
+        thread::yield_now();
     }
     writer.write_all(b"here again\n").unwrap();
     process.end();
