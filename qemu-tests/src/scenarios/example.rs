@@ -11,11 +11,19 @@ const WEB: u16 = 8080;
 const CACHE: u16 = 6379;
 const BROKER: u16 = 1883;
 
+/// Redis gives this answer; while it reads its files it says so, and is asked again.
+fn cache_answers(command: &str, answer: &str) -> Outcome {
+    patiently(|| {
+        ensure_eq!(redis(CACHE, command)?, answer);
+        Ok(())
+    })
+}
+
 pub fn three_programs_answer(lab: &mut Lab) -> Outcome {
     lab.edge()?;
     let page = patiently(|| http_get(WEB, "/"))?;
     ensure!(page.starts_with("HTTP/1.1 200") && page.contains("It runs under berth"), "nginx said {page:?}");
-    ensure_eq!(patiently(|| redis(CACHE, "PING"))?, "+PONG");
+    cache_answers("PING", "+PONG")?;
     patiently(|| mqtt_connect(BROKER))
 }
 
@@ -49,15 +57,12 @@ pub fn power_button_ends_cleanly(lab: &mut Lab) -> Outcome {
 
 pub fn data_outlives_power_off(lab: &mut Lab) -> Outcome {
     let vm = lab.edge()?;
-    ensure_eq!(patiently(|| redis(CACHE, "SET harbour safe"))?, "+OK");
+    cache_answers("SET harbour safe", "+OK")?;
     vm.power_off()?;
     vm.start_again()?;
     vm.wait_ready(&["broker", "cache", "web"])?;
-    // The first line of a bulk string is its length; while redis reads its files, it says so.
-    patiently(|| {
-        ensure_eq!(redis(CACHE, "GET harbour")?, "$4");
-        Ok(())
-    })?;
+    // The first line of a bulk string is its length.
+    cache_answers("GET harbour", "$4")?;
     let page = patiently(|| http_get(WEB, "/"))?;
     ensure!(page.contains("200 OK"), "nginx does not answer after the second boot");
     Ok(())

@@ -6,7 +6,6 @@ use std::process::Command;
 
 use berth_qemu_tests::vm::{BOOT, Options, Vm};
 use berth_qemu_tests::{Outcome, ensure, ensure_eq};
-use berth_units::wire::control::State;
 
 use crate::lab::Lab;
 
@@ -37,13 +36,11 @@ pub fn power_cut_keeps_what_was_synced(lab: &mut Lab) -> Outcome {
 pub fn reboot_comes_back(lab: &mut Lab) -> Outcome {
     let mut vm = keeper_of_data(lab)?;
     vm.probe("keeper", &["write", "/data/note", "before"])?;
-    let before = vm.status()?.node.uptime;
+    let boot_id = |vm: &Vm| vm.probe("keeper", &["read", "/proc/sys/kernel/random/boot_id"]);
+    let before = boot_id(&vm)?;
     vm.berth(&["reboot"], b"")?.ok()?;
-    vm.wait_for("the node after its reboot", BOOT, |vm| {
-        let status = vm.status()?;
-        let up = status.units.iter().any(|unit| unit.name == "keeper" && unit.state == State::Ready);
-        Ok((status.node.uptime < before && up).then_some(()))
-    })?;
+    vm.wait_for("another boot", BOOT, |vm| Ok((boot_id(vm)? != before).then_some(())))?;
+    vm.wait_ready(&["keeper"])?;
     ensure_eq!(vm.probe("keeper", &["read", "/data/note"])?, "before");
     vm.power_off()
 }
