@@ -74,7 +74,10 @@ impl Supervisor {
             Sent::All => Interest::Read,
             Sent::Some => Interest::ReadWrite,
             Sent::Gone => {
-                self.poll.forget(&Source::Client(client));
+                // A session process may have the connection now: closing ours would not end the events.
+                if let Some(socket) = self.clients.socket(client) {
+                    self.poll.remove(socket, &Source::Client(client));
+                }
                 self.clients.remove(client);
                 return;
             }

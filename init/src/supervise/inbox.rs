@@ -195,10 +195,7 @@ impl Supervisor {
             _ => warning!("{} ended ({status:?}); starting it again", kind.name()),
         }
         match kind {
-            Kind::Netd => {
-                self.poll.forget(&Source::Netd);
-                self.netd = None;
-            }
+            Kind::Netd => self.netd_gone(),
             Kind::Log => self.log = None,
             Kind::Relay => {}
         }
@@ -262,13 +259,16 @@ impl Supervisor {
                     }
                 }
                 // Its exit is told by PID 1.
-                Ok(Received::Closed) => {
-                    self.poll.forget(&Source::Netd);
-                    self.netd = None;
-                    return;
-                }
+                Ok(Received::Closed) => return self.netd_gone(),
                 Err(_) => return,
             }
+        }
+    }
+
+    /// PID 1 keeps our end until there is another one: closing ours would not end the events.
+    fn netd_gone(&mut self) {
+        if let Some(netd) = self.netd.take() {
+            self.poll.remove(&netd, &Source::Netd);
         }
     }
 
