@@ -169,10 +169,13 @@ fn start_deadline(unit: &Unit, seen: &Seen) -> Option<Moment> {
 
 /// The moment by which to plan again when nothing happens before.
 pub fn next_wake(declared: &Declared, observed: &Observed) -> Option<Moment> {
+    // Only what plan_unit would act on then: a moment that passes without an action would be due for ever.
     let deadlines = observed.units.iter().filter_map(|(name, seen)| match seen.record.life {
-        Life::Backoff if !observed.draining => seen.record.next_try,
+        Life::Backoff if !observed.draining && !seen.populated => seen.record.next_try,
         Life::Stopping => seen.record.run.as_ref()?.stop_deadline,
-        Life::Held | Life::SetUp | Life::Running => start_deadline(declared.units.get(name)?, seen),
+        Life::Held | Life::SetUp | Life::Running if !must_stop(declared, observed, name, seen) => {
+            start_deadline(declared.units.get(name)?, seen)
+        }
         _ => None,
     });
     deadlines.min()
