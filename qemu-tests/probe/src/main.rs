@@ -17,7 +17,7 @@ type Outcome = Result<(), Box<dyn Error>>;
 const USAGE: &str = "usage: probe COMMAND
   report                    what this process sees, as JSON
   status FIELD              a field of /proc/self/status
-  pss PROC PREFIX           KiB and name of processes whose name begins so
+  pss PROC PREFIX           KiB and name of PID 1 and of processes named so
   sleep [SECONDS]           wait, reaping orphans
   exit CODE                 end with a code
   abort                     end with SIGABRT
