@@ -13,7 +13,7 @@ use berth_units::addresses::{Leases, assign};
 use berth_units::life::Life;
 use berth_units::observed::{Attach, Observed, Record, Seen};
 use berth_units::spec::Declared;
-use berth_units::wire::control::CONTROL_SOCKET;
+use berth_units::wire::control::{CONTROL_SOCKET, ExitReason};
 use berth_units::wire::image::{INDEX_FILE, Index};
 use berth_units::wire::init::ToInit;
 use berth_units::wire::net::UplinkState;
@@ -23,11 +23,11 @@ use super::clients::Clients;
 use super::container::{CGROUPS_DIR, cgroup_dir};
 use super::daemons::{Daemons, Kind};
 use super::disks::{self, DATA_DIR, Disk, FACTORY_DIR};
-use super::inbox::{CgroupEvents, UnitFiles};
 use super::link::{Link, fd_name};
 use super::poll::{Interest, Poll, Source};
 use super::records::{self, UNITS_DIR};
 use super::source::{Set, read_set};
+use super::watches::{CgroupEvents, UnitFiles};
 use super::{Error, LISTENER, Supervisor, clock, status};
 use crate::channel::Channel;
 use crate::kmsg::Chain;
@@ -79,8 +79,8 @@ impl Supervisor {
             uplink: UplinkState::default(),
             log: None,
             clients: Clients::default(),
-            cgroup_events: CgroupEvents::new()?,
-            unit_files: UnitFiles::new()?,
+            cgroup_events: CgroupEvents::new(),
+            unit_files: UnitFiles::default(),
             node_memory: status::memory().0,
             lasting: false,
             restarts,
@@ -123,9 +123,12 @@ impl Supervisor {
 
     fn watch_all(&mut self) -> std::io::Result<()> {
         self.poll.add(&self.link, Source::Init, Interest::Read)?;
-        self.poll.add(&self.cgroup_events, Source::Cgroups, Interest::Read)?;
-        self.unit_files.watch()?;
-        self.poll.add(&self.unit_files, Source::UnitFiles, Interest::Read)?;
+        self.unit_files = UnitFiles::watch(DATA_DIR);
+        for (fd, source) in
+            [(self.cgroup_events.fd(), Source::Cgroups), (self.unit_files.fd(), Source::UnitFiles)]
+        {
+            fd.map_or(Ok(()), |fd| self.poll.add(fd, source, Interest::Read))?;
+        }
         if self.link.kept(LISTENER).is_none() {
             let listener = listen()?;
             self.link.keep(LISTENER, listener)?;
@@ -149,6 +152,7 @@ impl Supervisor {
     /// Takes over the channels to processes that still run.
     fn adopt_daemons(&mut self) {
         for kind in Kind::ALL {
+            self.daemons.forget_if_gone(kind, clock::now());
             if !self.daemons.is_running(kind) {
                 continue;
             }
@@ -174,18 +178,39 @@ impl Supervisor {
             else {
                 continue;
             };
-            let populated = Cgroup::at(cgroup_dir(&name)).populated().unwrap_or(false);
+            // Watched first, so that no change is missed between the look and the watch.
+            let cgroup = Cgroup::at(cgroup_dir(&name));
+            if cgroup.path().exists() {
+                self.watch_cgroup(&name);
+            }
+            let populated = cgroup.populated().unwrap_or(false);
             let life = record.life;
             let seen = Seen { record, populated, killed: false, attach: Attach::Unasked };
             self.observed.units.insert(name.clone(), seen);
-            if populated {
-                self.watch_cgroup(&name);
-            }
-            // A held process has ended with the supervisor that held it, unless it had just been let go.
-            if matches!(life, Life::Held | Life::SetUp) {
+            // A held process has ended with the supervisor that held it, unless it had just been let go; what runs
+            // may not have been found ready yet.
+            if matches!(life, Life::Held | Life::SetUp | Life::Running) {
                 self.watch_status(&name);
             }
+            // Its end was written down before it was done, and nothing else would ever do it.
+            if life == Life::Killing {
+                self.kill_cgroup(&name);
+            }
             self.watch_ready(&name);
+        }
+    }
+
+    /// Ends the runs whose process is gone and whose exit PID 1 has told already: the note of it could not be
+    /// written, and nobody would ever speak of it again. To be called when the exits that PID 1 had are taken in.
+    pub(super) fn settle_lost_runs(&mut self) {
+        let is_gone = |seen: &Seen| {
+            let run = seen.record.run.as_ref();
+            !seen.populated && run.is_some_and(|run| !Path::new("/proc").join(run.pid.to_string()).exists())
+        };
+        let units = self.observed.units.iter().filter(|(_, seen)| is_gone(seen));
+        let names: Vec<_> = units.map(|(name, _)| name.clone()).collect();
+        for name in names {
+            self.ended(&name, (ExitReason::Exit, None, None), Some("how is not known".to_owned()));
         }
     }
 

@@ -23,6 +23,7 @@ mod records;
 mod signal;
 mod source;
 mod status;
+mod watches;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -50,6 +51,9 @@ const LISTENER: &str = "control";
 const SYSTEM_CGROUPS: &str = "/sys/fs/cgroup/system";
 /// More rounds of planning than this without an event in between mean that an action does not do what it says.
 const ROUNDS_MAX: usize = 64;
+
+/// A cgroup that is to become empty is looked at this often, whatever its events say.
+const SECOND_LOOK: Duration = Duration::from_secs(1);
 
 /// Why the supervisor cannot go on. PID 1 starts another one.
 #[derive(Debug, thiserror::Error)]
@@ -80,8 +84,8 @@ struct Supervisor {
     uplink: UplinkState,
     log: Option<Channel>,
     clients: Clients,
-    cgroup_events: inbox::CgroupEvents,
-    unit_files: inbox::UnitFiles,
+    cgroup_events: watches::CgroupEvents,
+    unit_files: watches::UnitFiles,
     node_memory: u64,
     lasting: bool,
     restarts: u32,
@@ -96,9 +100,14 @@ pub fn run(channel: Channel) -> Result<(), Error> {
     for word in early {
         supervisor.word(word)?;
     }
+    supervisor.handle(Source::Init)?;
+    supervisor.settle_lost_runs();
     loop {
         supervisor.reconcile()?;
         let events = supervisor.poll.wait(supervisor.timeout()).map_err(Error::Poll)?;
+        if events.is_empty() {
+            supervisor.cgroups_changed();
+        }
         for source in events {
             supervisor.handle(source)?;
         }
@@ -133,8 +142,9 @@ impl Supervisor {
     /// How long nothing has to be done unless something happens.
     fn timeout(&self) -> Option<Duration> {
         let wakes = [next_wake(&self.set.declared, &self.observed), self.daemons.next_wake()];
-        let next = wakes.into_iter().flatten().min()?;
-        Some(next.since(clock::now()))
+        let next = wakes.into_iter().flatten().min().map(|next| next.since(clock::now()));
+        let look = self.emptying().next().map(|_| SECOND_LOOK);
+        next.into_iter().chain(look).min()
     }
 
     fn handle(&mut self, source: Source) -> Result<(), Error> {
