@@ -1,8 +1,10 @@
 //! The examples, as a user runs them.
 
-use berth_qemu_tests::appliance::Appliance;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
 use berth_qemu_tests::client::{http_get, mqtt_connect, patiently, redis};
-use berth_qemu_tests::vm::{Options, SOON};
+use berth_qemu_tests::vm::SOON;
 use berth_qemu_tests::{Outcome, ensure, ensure_eq};
 
 use crate::lab::Lab;
@@ -69,10 +71,27 @@ pub fn data_outlives_power_off(lab: &mut Lab) -> Outcome {
 }
 
 pub fn hello_runs_in_128_mib(lab: &mut Lab) -> Outcome {
-    lab.own_dir()?;
-    let options = Options { memory: "128M", ..Options::default() };
-    let mut vm = lab.boot(&Appliance::example("hello"), &options)?;
-    vm.wait_ready(&["web"])?;
+    let vm = lab.hello()?;
     ensure!(patiently(|| http_get(WEB, "/"))?.contains("hello from berth"), "busybox httpd does not answer");
-    vm.power_off()
+    let total = vm.status()?.node.memory_total;
+    ensure!(total < 128 << 20, "the machine has {total} bytes");
+    Ok(())
+}
+
+pub fn exec_gives_a_terminal(lab: &mut Lab) -> Outcome {
+    let vm = lab.hello()?;
+    // script(1) stands in for the terminal of a person.
+    let command = format!("./bin/berth --node unix:{} exec web -- sh", vm.socket().display());
+    let mut child = Command::new("script")
+        .args(["-qec", &command, "/dev/null"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    child.stdin.take().ok_or("no pipe")?.write_all(b"tty; stty size; hostname\nexit 7\n")?;
+    let output = child.wait_with_output()?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    ensure_eq!(output.status.code(), Some(7));
+    ensure!(said.contains("/dev/pts/") || said.contains("/dev/console"), "no terminal: {said:?}");
+    ensure!(said.lines().any(|line| line.trim() == "web"), "not the shell of the container: {said:?}");
+    Ok(())
 }

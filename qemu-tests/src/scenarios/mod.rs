@@ -38,6 +38,7 @@ scenarios! {
     example::power_button_ends_cleanly: "Ctrl-C of berth run stops units and ends with 0";
     example::data_outlives_power_off: "what redis was told is there after the next boot";
     example::hello_runs_in_128_mib: "the smallest example answers with 128 MB";
+    example::exec_gives_a_terminal: "an interactive shell in a container";
     isolation::container_sees_only_itself: "processes, mounts, network, host name, rights";
     isolation::container_cannot_touch_the_node: "no file of the node can be read or written";
     isolation::names_of_units_resolve: "a unit finds another by its name";
