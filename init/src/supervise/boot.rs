@@ -142,6 +142,7 @@ impl Supervisor {
         if let Err(error) = ensure_units_cgroup(self.node_memory.saturating_sub(node.memory_reserve)) {
             error!("{}; limits of units may not hold", Chain(&error));
         }
+        share_by_memory_alone();
         if let Err(errno) = rustix::system::sethostname(node.hostname.as_str().as_bytes()) {
             error!("cannot set the host name: {errno}; ignoring");
         }
@@ -277,6 +278,22 @@ fn ensure_units_cgroup(memory_max: u64) -> Result<(), CgroupError> {
     let cgroup = Cgroup::ensure(CGROUPS_DIR)?;
     cgroup.enable(&["cpu", "io", "memory", "pids"])?;
     cgroup.set(&Limits { memory_max: Some(memory_max), ..Limits::default() })
+}
+
+/// Takes away the kernel's limits that are counted for the node or for a user, root being the same one in every
+/// container: a single unit could use up what all the others need, however small its memory. What is behind these
+/// numbers is counted as memory of the unit that has it (the caches are SLAB_ACCOUNT), and that is limited.
+fn share_by_memory_alone() {
+    const UNLIMITED: [(&str, &str); 3] = [
+        ("/proc/sys/fs/file-max", "9223372036854775807"),
+        ("/proc/sys/fs/inotify/max_user_instances", "2147483647"),
+        ("/proc/sys/fs/inotify/max_user_watches", "2147483647"),
+    ];
+    for (path, value) in UNLIMITED {
+        if let Err(error) = fs::write(path, value) {
+            error!("cannot write '{path}': {error}; one unit may use up what others need");
+        }
+    }
 }
 
 fn read_index() -> Index {
