@@ -11,6 +11,8 @@ mod talk;
 use std::error::Error;
 use std::process::ExitCode;
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+
 /// What a sub-command leaves.
 type Outcome = Result<(), Box<dyn Error>>;
 
@@ -26,6 +28,9 @@ const USAGE: &str = "usage: probe COMMAND
   spew-on COUNT PER_SECOND  the same, then sleep
   exit-after SECONDS CODE   wait, then end with a code
   write PATH TEXT           replace a file's content
+  make-dir PATH             make a directory
+  rename FROM TO            give a file or a directory another name
+  exchange ONE OTHER        give two each other's name
   append PATH TEXT          add a line and fsync
   read PATH                 print a file
   list PATH                 print a directory's names
@@ -72,6 +77,9 @@ fn run(words: &[&str]) -> Result<u8, Box<dyn Error>> {
             return Ok(code.parse()?);
         }
         ["write", path, text] => Ok(std::fs::write(path, text)?),
+        ["make-dir", path] => Ok(std::fs::create_dir_all(path)?),
+        ["rename", from, to] => Ok(std::fs::rename(from, to)?),
+        ["exchange", one, other] => Ok(renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)?),
         ["append", path, text] => output::append(path, text),
         ["read", path] => output::read(path),
         ["ready-fd", fd] => output::say_ready(fd).and_then(|()| load::sleep()),

@@ -1,5 +1,6 @@
 //! All scenarios. The order is the order of a run: neighbours share a node where they can.
 
+mod changes;
 mod commands;
 mod crashes;
 mod example;
@@ -56,7 +57,8 @@ scenarios! {
     crashes::our_processes_may_die: "kill -9 of supervisor, netd and log during traffic";
     power::power_cut_keeps_what_was_synced: "QEMU killed; volumes intact, units up";
     power::reboot_comes_back: "berth reboot: the same units on the same disk";
-    power::faulty_set_on_the_disk_falls_back: "factory units run, and status says why";
+    changes::changed_set_is_taken_whole_or_not_at_all: "units put on a running node; a faulty one changes nothing";
+    changes::faulty_set_on_the_disk_falls_back: "factory units run, and status says why";
 }
 
 #[cfg(test)]
