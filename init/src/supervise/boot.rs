@@ -284,7 +284,8 @@ fn ensure_units_cgroup(memory_max: u64) -> Result<(), CgroupError> {
 /// container: a single unit could use up what all the others need, however small its memory. What is behind these
 /// numbers is counted as memory of the unit that has it (the caches are SLAB_ACCOUNT), and that is limited.
 fn share_by_memory_alone() {
-    const UNLIMITED: [(&str, &str); 3] = [
+    const UNLIMITED: [(&str, &str); 4] = [
+        ("/proc/sys/fs/epoll/max_user_watches", "9223372036854775807"),
         ("/proc/sys/fs/file-max", "9223372036854775807"),
         ("/proc/sys/fs/inotify/max_user_instances", "2147483647"),
         ("/proc/sys/fs/inotify/max_user_watches", "2147483647"),

@@ -230,12 +230,15 @@ impl Supervisor {
 
     /// A unit wrote to its ready descriptor, or closed it.
     pub(super) fn ready_line(&mut self, name: &Name) {
+        // Its execve comes before its words, whatever order the events have: its status is not awaited before it is
+        // let go, and only what runs can become ready.
+        self.status_changed(name);
         let Some(pipe) = self.link.kept(&fd_name("ready", name)) else {
             return self.poll.forget(&Source::ReadyLine(name.clone()));
         };
         let mut buffer = [0; 256];
         match rustix::io::read(pipe, &mut buffer) {
-            Ok(0) | Err(Errno::AGAIN | Errno::INTR) => {}
+            Ok(0) => {}
             Ok(len) if buffer.iter().take(len).any(|byte| *byte == b'\n') => self.became_ready(name),
             Ok(_) | Err(_) => return,
         }

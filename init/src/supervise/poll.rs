@@ -115,6 +115,20 @@ mod tests {
 
     use super::*;
 
+    /// Why a unit's status is looked at before its word of being ready is taken: that one was awaited earlier.
+    #[test]
+    fn events_come_in_the_order_in_which_they_were_seen() {
+        let unit = Name::parse("web").unwrap();
+        let mut poll = Poll::new().unwrap();
+        let ((ready, mut word), (status, end)) = (pipe().unwrap(), pipe().unwrap());
+        poll.add(&ready, Source::ReadyLine(unit.clone()), Interest::Read).unwrap();
+        drop(end);
+        word.write_all(b"\n").unwrap();
+        poll.add(&status, Source::Status(unit.clone()), Interest::Read).unwrap();
+        let expect = [Source::ReadyLine(unit.clone()), Source::Status(unit)];
+        assert_eq!(poll.wait(Some(Duration::ZERO)).unwrap(), expect);
+    }
+
     #[test]
     fn what_was_removed_wakes_nobody_while_duplicates_live() {
         let mut poll = Poll::new().unwrap();

@@ -83,7 +83,7 @@ impl UnitFiles {
 
 fn open(what: &str) -> Option<OwnedFd> {
     let opened = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK);
-    opened.inspect_err(|errno| error!("cannot watch {what}: {errno}; looking at times instead")).ok()
+    opened.inspect_err(|errno| error!("cannot watch {what}: {errno}; changes may be noticed late")).ok()
 }
 
 fn drain(inotify: Option<BorrowedFd<'_>>) {
