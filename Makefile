@@ -9,10 +9,12 @@ T ?=
 OUT = target/x86_64-unknown-linux-gnu/$(PROFILE)
 NODE = berth-init berth-supervise berth-check berth-log berth-session berth-modules berth-netd
 
+# images need what build makes; cargo uses all processors by itself.
+.NOTPARALLEL:
 .PHONY: help setup build images run test vm lint ci bench soak dist clean
 
 help: ## This list
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Install what is missing (Debian packages, kernel); quick when nothing is
 	@scripts/setup.sh

@@ -14,12 +14,14 @@ hash=$(cat "$0" "$program" | sha256sum | cut -d' ' -f1)
 flags=()
 [ "$(id -u)" = 0 ] || flags=(--rootless)
 rm -rf $work
-mkdir -p $work/root
-install -m 755 "$program" $work/root/probe
-touch -d $created $work/root/probe $work/root
+mkdir -p $work
 umoci init --layout $work/layout
 umoci new --image $work/layout:probe
-umoci insert "${flags[@]}" --history.created $created --image $work/layout:probe $work/root/probe /probe
+# Not `umoci insert`: 0.4.7 forgets the padding behind the last file.
+umoci unpack "${flags[@]}" --image $work/layout:probe $work/bundle
+install -m 755 "$program" $work/bundle/rootfs/probe
+touch -d $created $work/bundle/rootfs/probe $work/bundle/rootfs
+umoci repack --history.created $created --image $work/layout:probe $work/bundle
 umoci config --image $work/layout:probe --created $created --history.created $created \
     --config.entrypoint /probe --config.cmd sleep
 skopeo --insecure-policy copy -q oci:$work/layout:probe oci:$work/export:berth-tests/probe:1

@@ -8,7 +8,7 @@ set -eu
 PATH=$PATH:/usr/sbin:/sbin
 cd "$(dirname "$0")/.."
 
-packages="binutils busybox-static curl e2fsprogs erofs-utils gcc iproute2 kmod libc6-dev make mmdebstrap nftables
+packages="binutils busybox-static curl dnsmasq-base e2fsprogs erofs-utils gcc iproute2 iputils-ping kmod libc6-dev make mmdebstrap nftables
 shellcheck skopeo umoci xz-utils"
 qemu_min=10.0
 rust_min=1.95

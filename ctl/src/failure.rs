@@ -6,6 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use crate::output::printable;
+
 /// Whose fault it is; the exit code follows from it (docs/contract.md).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -81,15 +83,16 @@ impl Failure {
         self
     }
 
-    /// The text for standard error, ending in a line feed; empty when there is nothing to say.
+    /// The text for standard error, ending in a line feed; empty when there is nothing to say. Names in it may come
+    /// from an image or a node, so none of it moves the cursor.
     pub fn text(&self) -> String {
         let Some(error) = self.error.as_deref().filter(|_| self.kind != Kind::ReaderGone) else {
             return String::new();
         };
-        let mut text = format!("error: {}\n", chain(error));
+        let mut text = format!("error: {}\n", printable(&chain(error)));
         for hint in &self.hints {
             // Writing to a String cannot fail.
-            writeln!(text, "help: {hint}").unwrap_or_default();
+            writeln!(text, "help: {}", printable(hint)).unwrap_or_default();
         }
         text
     }
@@ -144,5 +147,13 @@ mod tests {
         let failure = Failure::action(Cannot::at("open", Path::new("/x"))(source)).hint("make it");
         assert_eq!(failure.text(), "error: cannot open '/x': No such file or directory\nhelp: make it\n");
         assert_eq!(Failure::said(Kind::Input).text(), "");
+    }
+
+    #[test]
+    fn names_of_others_do_not_reach_the_terminal_as_they_are() {
+        let failure = Failure::input("layer 'a\x1b]0;owned\x07\r\nok: b'").hint("see '\x1b[31m'");
+        let text = failure.text();
+        assert_eq!(text.matches('\n').count(), 2, "{text:?}");
+        assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
     }
 }

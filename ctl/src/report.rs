@@ -67,7 +67,9 @@ pub fn draw(diagnostic: &Diagnostic, sources: &[SourceFile], look: Look) -> Stri
     let first = diagnostic.to_string();
     // The contract's form stays in one piece; only the message behind it is set off.
     let mut text = match first.split_once("]: ") {
-        Some((place, message)) => format!("{place}]: {}\n", look.paint(Colour::Bold, printable(message))),
+        Some((place, message)) => {
+            format!("{}]: {}\n", printable(place), look.paint(Colour::Bold, printable(message)))
+        }
         None => format!("{}\n", printable(&first)),
     };
     let gutter = " ".repeat(diagnostic.line.to_string().len());
@@ -87,7 +89,7 @@ pub fn draw(diagnostic: &Diagnostic, sources: &[SourceFile], look: Look) -> Stri
     }
     for related in &diagnostic.related {
         let place = format!("{}:{}:{}", related.path, related.line, related.column);
-        writeln!(text, "{gutter} = {place}: {}", printable(&related.text)).unwrap_or_default();
+        writeln!(text, "{gutter} = {}: {}", printable(&place), printable(&related.text)).unwrap_or_default();
     }
     if let Some(help) = &diagnostic.help {
         writeln!(text, "{gutter} = help: {}", printable(help)).unwrap_or_default();
@@ -134,6 +136,20 @@ mod tests {
 
     fn source(text: &str) -> Vec<SourceFile> {
         vec![SourceFile { path: "units/web.toml".to_owned(), text: text.to_owned() }]
+    }
+
+    #[test]
+    fn a_files_name_does_not_draw_on_the_terminal() {
+        let mut fault = diagnostic("memroy = 1", "memroy");
+        fault.path = "units/\x1b[2J.toml".to_owned();
+        fault.related.push(Related {
+            path: "\x1b.toml".to_owned(),
+            line: 1,
+            column: 1,
+            text: "too".to_owned(),
+        });
+        let text = draw(&fault, &[], Look::PLAIN);
+        assert!(!text.contains('\x1b'), "{text:?}");
     }
 
     #[test]

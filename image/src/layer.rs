@@ -29,6 +29,9 @@ const MAX_XATTRS: usize = 64 << 10;
 /// Most bytes of names, link targets and extended attributes of a layer: what is held in memory.
 const MAX_HELD: usize = 256 << 20;
 
+/// What an entry takes beside that, about, bytes.
+const NODE: usize = 256;
+
 const WHITEOUT: &[u8] = b".wh.";
 const WHITEOUT_META: &[u8] = b".wh..wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
@@ -114,29 +117,35 @@ pub struct Layer {
     pub tree: Tree,
     /// Implied directories by path.
     implied: BTreeMap<Vec<u8>, NodeId>,
+    /// Bytes of names, link targets and extended attributes, not less than there are.
+    held: usize,
 }
 
 impl Layer {
     /// Reads a whole layer, unpacked; `diff_id` is its digest, which the caller has checked.
     pub fn read(tar: Extent, diff_id: Digest) -> Result<Self, LayerError> {
         let implied = BTreeMap::from([(Vec::new(), Tree::ROOT)]);
-        let mut layer = Self { diff_id, size: tar.len(), tree: Tree::default(), implied };
-        let mut held = 0;
+        let mut layer = Self { diff_id, size: tar.len(), tree: Tree::default(), implied, held: 0 };
         for (count, entry) in Entries::new(tar).enumerate() {
             if count >= MAX_ENTRIES || layer.tree.len() > MAX_ENTRIES {
                 return Err(LayerError::TooMany);
             }
             let entry = entry?;
             let (path, len, nodes) = (entry.shown(), entry.path.len(), layer.tree.len());
-            held += entry.link.len() + entry.xattrs.values().map(Vec::len).sum::<usize>();
+            layer.held += entry.link.len() + entry.xattrs.values().map(Vec::len).sum::<usize>();
             layer.add(entry).map_err(|fault| LayerError::Entry { path, fault })?;
             // An implied directory is remembered with its path.
-            held += len * (1 + layer.tree.len() - nodes);
-            if held > MAX_HELD {
+            layer.held += len * (1 + layer.tree.len() - nodes);
+            if layer.held > MAX_HELD {
                 return Err(LayerError::TooMuch);
             }
         }
         Ok(layer)
+    }
+
+    /// Bytes of memory that it takes, about.
+    pub fn memory(&self) -> usize {
+        self.held + self.tree.len() * NODE
     }
 
     /// Gives implied directories the metadata that they have in the layers below, the nearest one first.

@@ -243,3 +243,23 @@ fn folders_are_not_left_through_links() {
     let error = pack::import_path(&scratch, &linked).expect_err("it was accepted");
     assert!(chain(&error).contains("cannot read"), "{}", chain(&error));
 }
+
+#[test]
+fn many_layers_of_long_names_do_not_fill_the_memory() {
+    // Each directory of a path is remembered with its whole path: 5 KB of a layer take 4 MB.
+    let layer = |number: u32| {
+        let entry = |n: u32| Item {
+            pax: vec![("path", format!("{number}.{n}{}", "/a".repeat(2000)).into_bytes())],
+            ..dir("long")
+        };
+        tar(&(0..30).map(entry).collect::<Vec<_>>())
+    };
+    let layers: Vec<_> = (0..6).map(layer).collect();
+    let scratch = Scratch::new("memory");
+    import_bytes(&scratch, "web.tar", &docker_archive(&layers[..2], &["web:1"])).unwrap();
+    refused(
+        "memory",
+        &docker_archive(&layers, &["web:1"]),
+        &["layer 4/layer.tar", "have more than 1024 MiB"],
+    );
+}

@@ -248,6 +248,26 @@ fn another_run_of_a_unit_ends_the_line_of_the_one_before() {
 }
 
 #[test]
+fn last_words_without_a_line_break_are_a_line() {
+    let root = Root::new("last-words", "1m");
+    let process = LogProcess::start(&root);
+    let ((out, mut writer), (err, _err_writer)) = (pipe(), pipe());
+    process.add(&Log::default(), [&out, &err]);
+    writer.write_all(b"all is lost").unwrap();
+    let ended = Request::EndLines { unit: Name::parse("web").unwrap() };
+    process.channel.send(&serde_json::to_vec(&ended).unwrap(), &[]).unwrap();
+    // The next run writes to the same pipes, after the line of the one before has been ended.
+    let limit = Instant::now() + Duration::from_secs(10);
+    while root.lines().is_empty() {
+        assert!(Instant::now() < limit, "the line was not ended");
+        thread::yield_now();
+    }
+    writer.write_all(b"here again\n").unwrap();
+    process.end();
+    assert_eq!(stream(&root.lines(), "stdout"), ["all is lost", "here again"]);
+}
+
+#[test]
 fn without_a_data_partition_logs_are_in_ram() {
     let root = Root::new("ram", "1m");
     unmount(root.data(), UnmountFlags::empty()).unwrap();

@@ -112,14 +112,52 @@ fn containers_go_out_as_the_node_and_see_nothing_of_it() {
     }
     assert!(node.outside.within(|| std::net::TcpStream::connect("192.0.2.1:9999").is_ok()));
     // 127/8 of the node through the bridge, which route_localnet lets pass.
-    web.within(|| {
-        run("ip link set lo down");
-        run("ip route add 127.0.0.0/8 via 10.88.0.1");
-        std::fs::write("/proc/sys/net/ipv4/conf/all/route_localnet", "1").unwrap();
-    });
+    send_loopback_to(&web, "10.88.0.1");
     assert!(!web.within(|| {
         std::net::TcpStream::connect_timeout(&"127.0.0.1:9999".parse().unwrap(), SILENCE).is_ok()
     }));
+}
+
+/// Sends 127/8 to the node instead of to oneself, as whoever may write raw packets can.
+#[cfg(test)]
+fn send_loopback_to(space: &Space, gateway: &str) {
+    space.within(|| {
+        run("ip addr flush dev lo");
+        run(&format!("ip route add 127.0.0.0/8 via {gateway}"));
+        std::fs::write("/proc/sys/net/ipv4/conf/all/route_localnet", "1").unwrap();
+        let route = run("ip route get 127.0.0.1");
+        assert!(route.contains(gateway), "{route}");
+    });
+}
+
+#[test]
+fn what_is_published_on_loopback_is_for_the_node_alone() {
+    let (mut node, _web, _db) = node_with_two();
+    node.state.networks.insert(name("other"), network(1));
+    node.state.ports[0].host_ip = Some(Ipv4Addr::LOCALHOST);
+    node.state.ports.push(port(9090, "10.88.0.2", 80));
+    node.declare();
+    let other = node.container("other", "other", "10.88.1.2");
+    harness::Conversation::open("127.0.0.1:8080", PATIENCE).unwrap().check("the node");
+    send_loopback_to(&node.outside, "192.0.2.1");
+    send_loopback_to(&other, "10.88.1.1");
+    for to in ["127.0.0.1:8080", "127.0.0.1:9090"] {
+        assert!(!node.outside.reaches(to), "the uplink's neighbour reaches {to}");
+        assert!(!other.reaches(to), "a container of another network reaches {to}");
+    }
+}
+
+#[test]
+fn names_are_not_answered_to_the_uplink() {
+    let (node, web, _db) = node_with_two();
+    node.outside.within(|| run("ip route add 10.88.0.0/24 via 192.0.2.1"));
+    let asks = || {
+        let address = "10.88.0.1:53".parse().unwrap();
+        std::net::TcpStream::connect_timeout(&address, SILENCE).is_ok()
+    };
+    assert!(web.within(asks));
+    assert!(!node.outside.within(asks), "the uplink's neighbour is served");
+    node.outside.within(|| run("ping -c1 -W5 192.0.2.1"));
 }
 
 #[test]

@@ -2,11 +2,24 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::{Outcome, ensure};
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Asks again until there is an answer: a program that has just been executed does not listen yet.
+pub fn patiently<T>(ask: impl Fn() -> Outcome<T>) -> Outcome<T> {
+    let start = Instant::now();
+    loop {
+        match ask() {
+            Ok(answer) => return Ok(answer),
+            Err(error) if start.elapsed() > PATIENCE => return Err(format!("no answer: {error}").into()),
+            Err(_) => thread::sleep(Duration::from_millis(100)),
+        }
+    }
+}
 
 /// A port of this machine that nobody listens on.
 pub fn free_port() -> Outcome<u16> {

@@ -89,10 +89,19 @@ impl Vm {
         })
     }
 
-    /// Waits until these units are ready.
+    /// Waits until these units are ready; one that keeps failing is not waited for.
     pub fn wait_ready(&mut self, names: &[&str]) -> Outcome {
         for name in names {
-            self.wait_unit(name, "ready", BOOT, |unit| unit.state == State::Ready)?;
+            let unit = self.wait_unit(name, "ready", BOOT, |unit| {
+                unit.state == State::Ready || unit.state == State::Failed || unit.restarts >= 4
+            })?;
+            ensure!(
+                unit.state == State::Ready,
+                "'{name}' is {}: {:?}, {:?}",
+                unit.state,
+                unit.why,
+                unit.last_exit
+            );
         }
         Ok(())
     }
@@ -117,9 +126,9 @@ impl Vm {
         Ok(serde_json::from_str(&self.probe(unit, &["report"])?)?)
     }
 
-    /// A unit's log.
+    /// A unit's log, with time and stream.
     pub fn logs(&self, unit: &str) -> Outcome<String> {
-        self.berth(&["logs", unit], b"")?.ok()
+        self.berth(&["logs", "-t", unit], b"")?.ok()
     }
 
     /// `berth poweroff`, which `berth run` ends with 0.

@@ -70,6 +70,17 @@ impl Lab {
         Ok(&mut self.share("edge", boot)?.vm)
     }
 
+    /// The smallest example in 128 MB, ready: the only node with a shell in a container.
+    pub fn hello(&mut self) -> Outcome<&mut Vm> {
+        let boot = |dir: &Path| {
+            let options = Options { memory: "128M", ..Options::default() };
+            let mut vm = Vm::start(dir, &Appliance::example("hello"), &options)?;
+            vm.wait_ready(&["web"])?;
+            Ok(Shared { vm, echo_port: 0 })
+        };
+        Ok(&mut self.share("hello", boot)?.vm)
+    }
+
     /// A node full of probes, see [`write_probes`], with those that start at boot ready.
     pub fn probes(&mut self) -> Outcome<&mut Vm> {
         Ok(&mut self.share("probes", boot_probes)?.vm)
@@ -155,8 +166,8 @@ fn write_probes(appliance: &Appliance, echo_port: u16) -> Outcome {
     )?;
     appliance.probe(
         "echo",
-        &["serve", "7"],
-        &format!("[ports.echo]\nhost = {echo_port}\ncontainer = 7\n"),
+        &["serve", "7000"],
+        &format!("[ports.echo]\nhost = {echo_port}\ncontainer = 7000\n"),
     )?;
     appliance.probe(
         "keeper",

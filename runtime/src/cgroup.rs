@@ -91,6 +91,10 @@ pub struct Limits {
     pub io_weight: Option<u16>,
     /// io.max by device.
     pub io_max: Vec<IoMax>,
+    /// cgroup.max.descendants. A container makes groups below its own from inside a user namespace, however its
+    /// /sys/fs/cgroup is mounted: so many that the kernel has no more for others, or so deep that nobody can name
+    /// them to remove them.
+    pub descendants: Option<u64>,
 }
 
 /// One line of io.max; unset is unlimited.
@@ -127,6 +131,7 @@ impl Limits {
             ("cpu.max", cpu),
             ("cpu.max.burst", self.cpu_max_burst.map(|burst| burst.to_string())),
             ("pids.max", self.pids_max.map(amount)),
+            ("cgroup.max.descendants", self.descendants.map(amount)),
             ("io.weight", self.io_weight.map(|weight| format!("default {weight}"))),
         ];
         let single = single.into_iter().filter_map(|(knob, value)| Some((knob, value?)));
@@ -333,7 +338,7 @@ impl Cgroup {
     /// # Errors
     /// EBUSY while a process lives in it: wait for [`Self::populated`] to become false.
     pub fn remove(&self) -> Result<(), CgroupError> {
-        // The tree is made by berth; a container cannot write it unless privileged. Deepest first, without recursion.
+        // Deepest first, without recursion: [`Limits::descendants`] bounds what a container adds.
         let mut order = vec![self.clone()];
         let mut next = 0;
         while let Some(group) = order.get(next).cloned() {
@@ -431,6 +436,7 @@ mod tests {
             cpu_max: Some((150_000, 100_000)),
             cpu_weight: Some(50),
             pids_max: Some(u64::MAX),
+            descendants: Some(0),
             io_max: vec![IoMax { device: (254, 0), rbps: Some(1024), ..IoMax::default() }],
             ..Limits::default()
         };
@@ -441,6 +447,7 @@ mod tests {
             ("cpu.weight", "50"),
             ("cpu.max", "150000 100000"),
             ("pids.max", "max"),
+            ("cgroup.max.descendants", "0"),
             ("io.max", "254:0 rbps=1024 wbps=max riops=max wiops=max"),
         ];
         assert_eq!(limits.plan_writes(), expect.map(|(knob, value)| (knob, value.to_owned())));

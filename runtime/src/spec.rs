@@ -63,17 +63,24 @@ impl Spec {
 }
 
 /// What an unprivileged container must not read: node-wide state that has no namespace.
-pub const MASKED_PATHS: [&str; 12] = [
+pub const MASKED_PATHS: [&str; 17] = [
     "/proc/acpi",
     "/proc/asound",
+    // Root's by its mode alone, without a capability asked for: writing turns on the kernel's debug messages.
+    "/proc/dynamic_debug",
     "/proc/interrupts",
     "/proc/kcore",
+    // Which page of the node's memory is used for what: root's by mode alone, too.
+    "/proc/kpagecgroup",
+    "/proc/kpagecount",
+    "/proc/kpageflags",
     "/proc/keys",
     "/proc/latency_stats",
     "/proc/sched_debug",
     "/proc/scsi",
     "/proc/timer_list",
     "/proc/timer_stats",
+    "/proc/vmallocinfo",
     "/sys/firmware",
     "/sys/devices/virtual/powercap",
 ];

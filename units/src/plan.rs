@@ -187,7 +187,8 @@ impl View<'_> {
         }
         let unit = self.declared.units.get(name);
         match record.life {
-            Life::Backoff if !self.observed.draining => record.next_try,
+            // What is left of its last run goes first, and that is told.
+            Life::Backoff if !self.observed.draining && !seen.populated => record.next_try,
             Life::Stopping => record.run.as_ref()?.stop_deadline,
             Life::Held | Life::SetUp => start_deadline(unit?, seen),
             Life::Running => {

@@ -2,6 +2,9 @@
 //!
 //! On a terminal bytes pass as they come. Otherwise whole lines do, without carriage returns, so that a test or a
 //! log file reads plain text. A reader that went away stops nothing.
+//!
+//! Control characters become question marks: the kernel prints the names that processes give themselves, so that a
+//! container could otherwise draw on the terminal by running out of memory.
 
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -30,6 +33,8 @@ pub struct Console {
     at_line_start: bool,
     plain: bool,
     reader_gone: bool,
+    /// The last byte, of which a control character of two bytes may be the rest.
+    last: u8,
 }
 
 impl Console {
@@ -44,6 +49,7 @@ impl Console {
             at_line_start: true,
             plain: headless || !io::stdout().is_terminal(),
             reader_gone: false,
+            last: 0,
         })
     }
 
@@ -64,7 +70,9 @@ impl Console {
         match rustix::io::read(&self.socket, &mut buffer) {
             Ok(0) => self.open = false,
             Ok(len) => {
-                self.take(buffer.get(..len).unwrap_or(&[]));
+                let bytes = buffer.get_mut(..len).unwrap_or_default();
+                self.last = neutralise(bytes, self.last);
+                self.take(bytes);
                 return true;
             }
             Err(Errno::AGAIN | Errno::INTR) => {}
@@ -128,9 +136,36 @@ impl Console {
     }
 }
 
+/// Puts a question mark in place of each control character but tabs and line breaks; `last` is the byte before, and
+/// the last one comes back. C1 controls are what follows 0xc2 in UTF-8.
+fn neutralise(bytes: &mut [u8], mut last: u8) -> u8 {
+    for byte in bytes {
+        let was = *byte;
+        let is_control = matches!(was, 0..=8 | 0xb | 0xc | 0xe..=0x1f | 0x7f);
+        if is_control || (last == 0xc2 && (0x80..0xa0).contains(&was)) {
+            *byte = b'?';
+        }
+        last = was;
+    }
+    last
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_cannot_draw_on_the_terminal_by_its_name() {
+        let (ours, mut node) = UnixStream::pair().unwrap();
+        let mut console = Console::new(ours, false).unwrap();
+        console.plain = false;
+        // The last one is CSI in UTF-8, cut by a read.
+        for part in [&b"killed 7 (\x1b]0;own\x07)\t\r\n"[..], b"\xc3\xa4 \xc2", b"\x9b31m\n"] {
+            node.write_all(part).unwrap();
+            assert!(console.read());
+        }
+        assert_eq!(console.out.to_vec(), b"killed 7 (?]0;own?)\t\r\n\xc3\xa4 \xc2?31m\n");
+    }
 
     #[test]
     fn plain_output_is_whole_lines_without_carriage_returns() {

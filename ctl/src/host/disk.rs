@@ -47,7 +47,8 @@ pub fn ensure_data(path: &Path) -> Result<(), Failure> {
 
 fn make(path: &Path) -> Result<(), Failure> {
     let cannot = |error| Failure::action(Cannot::at("make", path)(error));
-    File::create(path).and_then(|file| file.set_len(SIZE)).map_err(cannot)?;
+    // In a directory like /tmp somebody else may have put a link there, to a file of ours.
+    File::create_new(path).and_then(|file| file.set_len(SIZE)).map_err(cannot)?;
     let output = mkfs()
         .args(["-q", "-F", "-m", "0", "-L", DATA_LABEL, "-O", "verity,quota,project"])
         .arg(path)
@@ -79,6 +80,13 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("berth-disk-{}", std::process::id()));
         fs::create_dir_all(&dir).unwrap();
         let path = dir.join("data.raw");
+        let (trap, precious) =
+            (dir.join(format!("data.raw.new-{}", std::process::id())), dir.join("precious"));
+        fs::write(&precious, "kept").unwrap();
+        std::os::unix::fs::symlink(&precious, &trap).unwrap();
+        assert!(ensure_data(&path).is_err());
+        assert_eq!(fs::read(&precious).unwrap(), b"kept");
+        fs::remove_file(&precious).unwrap();
         ensure_data(&path).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().len(), SIZE);
         // The label is at offset 120 of the superblock, which begins at 1024 (kernel doc, ext4/super.rst).

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
@@ -20,6 +21,10 @@ pub struct ControlSocket {
 #[error("a machine already answers at '{0}'")]
 struct InUse(String);
 
+#[derive(Debug, thiserror::Error)]
+#[error("'{0}' exists and is no socket")]
+struct NoSocket(String);
+
 impl ControlSocket {
     /// Listens at `path`. A socket that nobody serves any more is replaced.
     pub fn listen(path: &Path) -> Result<Self, Failure> {
@@ -28,6 +33,11 @@ impl ControlSocket {
             return Err(Failure::action(in_use)
                 .hint(format!("'berth --node unix:{} poweroff' ends it", path.display()))
                 .hint("or run a second one with another --control and --data"));
+        }
+        let is_else = |found: fs::Metadata| !found.file_type().is_socket();
+        if fs::symlink_metadata(path).is_ok_and(is_else) {
+            let no_socket = NoSocket(path.display().to_string());
+            return Err(Failure::action(no_socket).hint("give another path with --control"));
         }
         match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -89,6 +99,11 @@ mod tests {
         // One that nobody serves is replaced.
         drop(UnixListener::bind(&path).unwrap());
         drop(ControlSocket::listen(&path).unwrap());
+        // A file of the user's is not.
+        fs::write(&path, "mine").unwrap();
+        assert!(ControlSocket::listen(&path).is_err());
+        assert_eq!(fs::read(&path).unwrap(), b"mine");
+        fs::remove_file(&path).unwrap();
         let long = std::env::temp_dir().join("x".repeat(120));
         assert!(ControlSocket::listen(&long).is_err_and(|failure| failure.text().contains("--control")));
     }

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use berth_units::wire::mux::{HEADER_LEN, Kind, RESET_ANSWER, RESET_ASK, RecordError, decode, encode};
+use berth_units::wire::mux::{HEADER_LEN, Kind, RESET_ANSWER, RESET_ASK, decode, encode};
 
 /// The most that is written at once. The guest's driver takes a write of up to 32 KiB as a whole or not at all, so
 /// the host never sees a part of a record, even if the relay is killed (Linux, drivers/char/virtio_console.c,
@@ -124,7 +124,7 @@ impl Link {
                     self.inbox.drain(..used);
                     Some(record)
                 }
-                Err(error) => Some(self.lost(error)),
+                Err(_) => Some(self.start_anew()),
             };
             if incoming.is_some() {
                 return incoming;
@@ -158,7 +158,8 @@ impl Link {
         self.send(0, Kind::Reset, &question);
     }
 
-    fn lost(&mut self, _: RecordError) -> Incoming {
+    /// Forgets what is queued and asks for a fresh start; nothing else counts until it is answered.
+    pub fn start_anew(&mut self) -> Incoming {
         self.answered = false;
         self.nonce = u64::from_be_bytes(self.nonce).wrapping_add(1).to_be_bytes();
         self.outbox.clear();

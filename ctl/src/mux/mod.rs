@@ -31,6 +31,9 @@ pub const CONNECTIONS_MAX: usize = 32;
 /// While so many bytes wait for the port, nothing is read from the connections.
 const QUEUE_MAX: usize = 128 << 10;
 
+/// Honest ends never have so many bytes waiting: one that asks on and on and reads no answer is started anew with.
+const QUEUE_LIMIT: usize = 1 << 20;
+
 /// How a request for a connection is met on the node.
 pub type Dial = Box<dyn Fn() -> io::Result<UnixStream>>;
 
@@ -195,6 +198,10 @@ impl Mux {
         self.link.feed(buffer.get(..len).unwrap_or(&[]));
         while let Some(incoming) = self.link.next() {
             self.take(incoming);
+        }
+        if self.link.queued() > QUEUE_LIMIT {
+            let gone = self.link.start_anew();
+            self.take(gone);
         }
         Ok(Port::Open)
     }

@@ -247,6 +247,30 @@ fn a_peer_that_overruns_its_window_is_cut_off() {
 }
 
 #[test]
+fn a_peer_that_reads_no_answers_does_not_fill_our_memory() {
+    let (a, b) = socketpair();
+    let mut host = Mux::host(OwnedFd::from(a));
+    let mut peer = Mux::node(OwnedFd::from(b), Box::new(|| Err(io::ErrorKind::ConnectionRefused.into())));
+    let turn = |host: &mut Mux, flags| {
+        host.on_ready(Source::Link, flags).unwrap();
+    };
+    while !(host.is_answered() && peer.is_answered()) {
+        for end in [&mut host, &mut peer] {
+            turn(end, PollFlags::OUT | PollFlags::IN);
+        }
+    }
+    let mut opens = Vec::new();
+    (0..4000).for_each(|number| encode(number, Kind::Open, &[], &mut opens));
+    let (mut most, mut sent) = (0, 0);
+    while sent < 8 << 20 {
+        sent += rustix::io::write(peer.port(), &opens).unwrap_or(0);
+        turn(&mut host, PollFlags::IN);
+        most = most.max(host.link.queued());
+    }
+    assert!(most < QUEUE_LIMIT + (64 << 10), "{most}");
+}
+
+#[test]
 fn writes_are_whole_records() {
     let mut link = Link::new(1);
     for len in [16 << 10, 16 << 10, 100, 5000] {

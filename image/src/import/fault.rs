@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use berth_units::Reference;
 use berth_units::reference::ReferenceError;
 
-use super::{MAX_DEPTH, MAX_IMAGES, MAX_LAYERS};
+use super::{MAX_DEPTH, MAX_IMAGES, MAX_LAYERS, MAX_MEMORY};
 use crate::archive::ArchiveError;
 use crate::compression::UnpackError;
 use crate::digest::{Digest, DigestError};
@@ -125,6 +125,9 @@ pub enum BlobFault {
     /// Cannot be unpacked.
     #[error(transparent)]
     Unpack(#[from] UnpackError),
+    /// Names and attributes of all layers are too much.
+    #[error("with it the names and attributes of all layers have more than {} MiB", MAX_MEMORY >> 20)]
+    Memory,
     /// Unpacked, and refused.
     #[error(transparent)]
     Layer(#[from] LayerError),

@@ -42,6 +42,9 @@ const MAX_DEPTH: usize = 4;
 /// Most images of one source.
 const MAX_IMAGES: usize = 1024;
 
+/// Most memory for the layers of one source, about: a layer has a bound of its own, and a source has many.
+const MAX_MEMORY: usize = 1 << 30;
+
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 const CONTAINERD_NAME: &str = "io.containerd.image.name";
 
@@ -81,6 +84,7 @@ pub fn import(store: &mut Store, path: &Path, options: &Options<'_>) -> Result<(
         staged: Store::default(),
         checked: BTreeSet::new(),
         left: options.limit,
+        memory: MAX_MEMORY,
     };
     import.run(store).map_err(fault)?;
     store.images.extend(import.staged.images);
@@ -98,6 +102,8 @@ struct Import<'a> {
     checked: BTreeSet<(String, Digest)>,
     /// Bytes that may still be unpacked.
     left: u64,
+    /// Bytes of memory that layers may still take.
+    memory: usize,
 }
 
 /// A layer before it is read: which blob, what it is called in messages, what it unpacks to.
@@ -337,8 +343,11 @@ impl Import<'_> {
             let id = layer.id();
             size += layer.size;
             layers.push(id);
-            if !store.layers.contains_key(&id) {
-                self.staged.layers.entry(id).or_insert(layer);
+            if !store.layers.contains_key(&id) && !self.staged.layers.contains_key(&id) {
+                let fault = at("layer", &planned.shown);
+                self.memory =
+                    self.memory.checked_sub(layer.memory()).ok_or_else(|| fault(BlobFault::Memory))?;
+                self.staged.layers.insert(id, layer);
             }
         }
         let image = Image { digest, layers, config, size };

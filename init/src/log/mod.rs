@@ -115,6 +115,11 @@ fn serve(request: Request, fds: Vec<OwnedFd>, places: &Places, units: &mut BTree
                 error!("cannot keep the log of '{unit}': {}", Chain(&error));
             }
         }
+        Request::EndLines { unit } => {
+            if let Some(unit) = units.get_mut(&unit) {
+                unit.end_lines();
+            }
+        }
         Request::Remove { unit } => {
             if let Some(unit) = units.remove(&unit) {
                 unit.close(places);

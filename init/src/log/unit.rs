@@ -37,6 +37,8 @@ pub struct Unit {
     dropped: u64,
     is_rotating: bool,
     is_failing: bool,
+    /// A run has just ended: what has no line break is a line all the same.
+    ends_lines: bool,
 }
 
 #[derive(Debug)]
@@ -65,7 +67,17 @@ impl Unit {
         let streams = [stream(1, stdout, out_pipe)?, stream(2, stderr, err_pipe)?];
         let dropped = last.dropped;
         let is_failing = false;
-        let mut unit = Self { name, settings, streams, file, checkpoint, dropped, is_rotating, is_failing };
+        let mut unit = Self {
+            name,
+            settings,
+            streams,
+            file,
+            checkpoint,
+            dropped,
+            is_rotating,
+            is_failing,
+            ends_lines: false,
+        };
         if is_rotating {
             unit.rotate()?;
         }
@@ -103,6 +115,16 @@ impl Unit {
             stream.pipe = None;
         }
         self.write_out();
+    }
+
+    /// Takes what is in the pipes now and ends the last lines, though the pipes stay open for the next run.
+    pub fn end_lines(&mut self) {
+        for index in 0..self.streams.len() {
+            while self.take_in(index) {}
+        }
+        self.ends_lines = true;
+        self.write_out();
+        self.ends_lines = false;
     }
 
     /// The pipes that are still open, each with the index of its stream.
@@ -203,7 +225,7 @@ impl Unit {
             let mut buffer = [0; STEP];
             let (bytes, is_all) = stream.spool.peek(&mut buffer)?;
             let prefix = format!("{time} {name} ");
-            let is_ended = is_all && stream.pipe.is_none();
+            let is_ended = is_all && (self.ends_lines || stream.pipe.is_none());
             *used = u64::try_from(format_lines(prefix.as_bytes(), bytes, is_ended, lines)).unwrap_or(0);
         }
         Ok(used)

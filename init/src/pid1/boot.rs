@@ -42,7 +42,6 @@ const EARLY: &[Phase] = &[("root", ensure_own_root), ("mounts", mount_all), ("co
 
 const LATE: &[Phase] = &[
     ("sysctl", set_sysctls),
-    ("console level", raise_console_level),
     ("seal", seal_root),
     ("limits", set_limits),
     ("cgroups", cgroup::set_up),
@@ -50,6 +49,7 @@ const LATE: &[Phase] = &[
     ("hostname", set_hostname),
     ("loopback", loopback::bring_up),
     ("modules", load_modules),
+    ("console level", raise_console_level),
 ];
 
 /// Runs every phase.

@@ -3,6 +3,8 @@
 //! Nothing here may stop the way down: what fails is logged, and the next act follows.
 
 use std::fs;
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use berth_units::wire::control::Then;
@@ -21,6 +23,10 @@ use crate::{error, notice, warning};
 
 /// Processes that were sent SIGKILL have this long to disappear.
 const KILL_LIMIT: Duration = Duration::from_secs(2);
+
+/// Disks have this long to take what is not written yet: a slow one with much to write needs minutes, and one that
+/// does not answer any more would keep sync(2) waiting, and the node from coming back, for ever.
+const DISKS_LIMIT: Duration = Duration::from_secs(180);
 
 /// Mounts that hold no data of ours or that the last acts need; everything below them too.
 const LEFT_MOUNTED: &[&str] = &["/", "/proc", "/sys", "/dev", "/run"];
@@ -66,6 +72,30 @@ fn wait_for_children(signals: &Signals, limit: Instant) -> Result<u32, u32> {
 
 /// Writes everything to disk and unmounts all file systems that hold data, the newest mount first.
 pub fn let_go_of_disks() {
+    if !is_done_within(DISKS_LIMIT, write_and_unmount) {
+        error!("shutdown: a disk does not answer within {} s, going on without", DISKS_LIMIT.as_secs());
+    }
+}
+
+/// Does something that the kernel may never come back from. A thread, the only one that PID 1 ever has, because what
+/// waits for a disk cannot be interrupted; reboot(2) does not wait for it.
+fn is_done_within(limit: Duration, act: fn()) -> bool {
+    let (done, ended) = mpsc::channel();
+    let thread = thread::Builder::new().spawn(move || {
+        act();
+        let _given_up = done.send(());
+    });
+    match thread {
+        Ok(_thread) => ended.recv_timeout(limit).is_ok(),
+        Err(error) => {
+            warning!("shutdown: cannot have a thread: {error}, waiting for the disks however long");
+            act();
+            true
+        }
+    }
+}
+
+fn write_and_unmount() {
     let start = Instant::now();
     rustix::fs::sync();
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
@@ -139,6 +169,14 @@ pub fn stop_machine(then: Then) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_act_without_end_is_given_up() {
+        assert!(is_done_within(Duration::from_secs(60), || {}));
+        assert!(!is_done_within(Duration::from_millis(10), || loop {
+            thread::park();
+        }));
+    }
 
     #[test]
     fn what_holds_data_is_unmounted_in_reverse() {

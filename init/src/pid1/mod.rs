@@ -1,8 +1,9 @@
 //! PID 1: starts the machine, keeps the supervisor running, forgets no exit and no descriptor, ends the machine.
 //!
-//! One thread, one poll(2). It never panics, exits, blocks or waits for a peer; it parses nothing but records of
-//! fixed size and a few words of the image and the kernel; it holds tables of fixed size and grows no further.
-//! Containers are its children, so they outlive every other process of ours. What a unit is, is not known here.
+//! One thread, one poll(2), until the last acts. It never panics, exits, blocks or waits for a peer; it parses nothing
+//! but records of fixed size and a few words of the image and the kernel; it holds tables of fixed size and grows no
+//! further. Containers are its children, so they outlive every other process of ours. What a unit is, is not known
+//! here.
 //!
 //! | signal | meaning |
 //! |---|---|

@@ -13,7 +13,7 @@ use berth_units::addresses::{Leases, assign};
 use berth_units::life::{Event, Life};
 use berth_units::observed::{Attach, Observed, Record, Seen};
 use berth_units::spec::Declared;
-use berth_units::wire::control::CONTROL_SOCKET;
+use berth_units::wire::control::{CONTROL_SOCKET, ExitReason};
 use berth_units::wire::image::{INDEX_FILE, Index};
 use berth_units::wire::init::ToInit;
 use berth_units::wire::net::UplinkState;
@@ -25,11 +25,11 @@ use super::container::{CGROUPS_DIR, cgroup_dir};
 use super::daemons::{Daemons, Kind};
 use super::disks::{self, DATA_DIR, Disk, FACTORY_DIR};
 use super::facts::{ClockWatch, PathWatch};
-use super::inbox::{CgroupEvents, UnitFiles};
 use super::link::{Link, fd_name};
 use super::poll::{Interest, Poll, Source};
 use super::records::{self, UNITS_DIR};
 use super::source::{Set, read_set};
+use super::watches::{CgroupEvents, UnitFiles};
 use super::{Error, LISTENER, Supervisor, clock, status};
 use crate::channel::Channel;
 use crate::kmsg::Chain;
@@ -83,9 +83,9 @@ impl Supervisor {
             log: None,
             clients: Clients::default(),
             checkers: Checkers::default(),
-            cgroup_events: CgroupEvents::new()?,
-            unit_files: UnitFiles::new()?,
-            path_watch: PathWatch::new()?,
+            cgroup_events: CgroupEvents::new(),
+            unit_files: UnitFiles::default(),
+            path_watch: PathWatch::new(),
             clock_watch: ClockWatch::new()?,
             node_memory: status::memory().0,
             lasting: false,
@@ -129,11 +129,15 @@ impl Supervisor {
 
     fn watch_all(&mut self) -> std::io::Result<()> {
         self.poll.add(&self.link, Source::Init, Interest::Read)?;
-        self.poll.add(&self.cgroup_events, Source::Cgroups, Interest::Read)?;
-        self.poll.add(&self.path_watch, Source::Paths, Interest::Read)?;
         self.poll.add(&self.clock_watch, Source::Clock, Interest::Read)?;
-        self.unit_files.watch()?;
-        self.poll.add(&self.unit_files, Source::UnitFiles, Interest::Read)?;
+        self.unit_files = UnitFiles::watch(DATA_DIR);
+        for (fd, source) in [
+            (self.cgroup_events.fd(), Source::Cgroups),
+            (self.unit_files.fd(), Source::UnitFiles),
+            (self.path_watch.fd(), Source::Paths),
+        ] {
+            fd.map_or(Ok(()), |fd| self.poll.add(fd, source, Interest::Read))?;
+        }
         if self.link.kept(LISTENER).is_none() {
             let listener = listen()?;
             self.link.keep(LISTENER, listener)?;
@@ -147,6 +151,7 @@ impl Supervisor {
         if let Err(error) = ensure_units_cgroup(self.node_memory.saturating_sub(node.memory_reserve)) {
             error!("{}; limits of units may not hold", Chain(&error));
         }
+        share_by_memory_alone();
         if let Err(errno) = rustix::system::sethostname(node.hostname.as_str().as_bytes()) {
             error!("cannot set the host name: {errno}; ignoring");
         }
@@ -157,6 +162,7 @@ impl Supervisor {
     /// Takes over the channels to processes that still run.
     fn adopt_daemons(&mut self) {
         for kind in Kind::ALL {
+            self.daemons.forget_if_gone(kind, clock::now());
             if !self.daemons.is_running(kind) {
                 continue;
             }
@@ -182,18 +188,39 @@ impl Supervisor {
             else {
                 continue;
             };
-            let populated = Cgroup::at(cgroup_dir(&name)).populated().unwrap_or(false);
+            // Watched first, so that no change is missed between the look and the watch.
+            let cgroup = Cgroup::at(cgroup_dir(&name));
+            if cgroup.path().exists() {
+                self.watch_cgroup(&name);
+            }
+            let populated = cgroup.populated().unwrap_or(false);
             let life = record.life;
             let seen = Seen { record, populated, killed: false, attach: Attach::Unasked };
             self.observed.units.insert(name.clone(), seen);
-            if populated {
-                self.watch_cgroup(&name);
-            }
-            // A held process has ended with the supervisor that held it, unless it had just been let go.
-            if matches!(life, Life::Held | Life::SetUp) {
+            // A held process has ended with the supervisor that held it, unless it had just been let go; what runs
+            // may not have been found ready yet.
+            if matches!(life, Life::Held | Life::SetUp | Life::Running) {
                 self.watch_status(&name);
             }
+            // Its end was written down before it was done, and nothing else would ever do it.
+            if life == Life::Killing {
+                self.kill_cgroup(&name);
+            }
             self.watch_ready(&name);
+        }
+    }
+
+    /// Ends the runs whose process is gone and whose exit PID 1 has told already: the note of it could not be
+    /// written, and nobody would ever speak of it again. To be called when the exits that PID 1 had are taken in.
+    pub(super) fn settle_lost_runs(&mut self) {
+        let is_gone = |seen: &Seen| {
+            let run = seen.record.run.as_ref();
+            !seen.populated && run.is_some_and(|run| !Path::new("/proc").join(run.pid.to_string()).exists())
+        };
+        let units = self.observed.units.iter().filter(|(_, seen)| is_gone(seen));
+        let names: Vec<_> = units.map(|(name, _)| name.clone()).collect();
+        for name in names {
+            self.ended(&name, (ExitReason::Exit, None, None), Some("how is not known".to_owned()));
         }
     }
 
@@ -272,6 +299,23 @@ fn ensure_units_cgroup(memory_max: u64) -> Result<(), CgroupError> {
     let cgroup = Cgroup::ensure(CGROUPS_DIR)?;
     cgroup.enable(&["cpu", "io", "memory", "pids"])?;
     cgroup.set(&Limits { memory_max: Some(memory_max), ..Limits::default() })
+}
+
+/// Takes away the kernel's limits that are counted for the node or for a user, root being the same one in every
+/// container: a single unit could use up what all the others need, however small its memory. What is behind these
+/// numbers is counted as memory of the unit that has it (the caches are SLAB_ACCOUNT), and that is limited.
+fn share_by_memory_alone() {
+    const UNLIMITED: [(&str, &str); 4] = [
+        ("/proc/sys/fs/epoll/max_user_watches", "9223372036854775807"),
+        ("/proc/sys/fs/file-max", "9223372036854775807"),
+        ("/proc/sys/fs/inotify/max_user_instances", "2147483647"),
+        ("/proc/sys/fs/inotify/max_user_watches", "2147483647"),
+    ];
+    for (path, value) in UNLIMITED {
+        if let Err(error) = fs::write(path, value) {
+            error!("cannot write '{path}': {error}; one unit may use up what others need");
+        }
+    }
 }
 
 fn read_index() -> Index {

@@ -205,6 +205,8 @@ pub fn limits(unit: &Unit, node_memory: u64) -> Result<Limits, Error> {
         pids_max: Some(u64::from(unit.pids.max)),
         io_weight: unit.io.weight,
         io_max: unit.io.limits.iter().map(io_max).collect::<Result<_, _>>()?,
+        // Only a privileged unit is meant to keep groups of its own.
+        descendants: (unit.security.profile != Profile::Privileged).then_some(0),
     })
 }
 

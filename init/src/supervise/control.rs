@@ -74,7 +74,10 @@ impl Supervisor {
             Sent::All => Interest::Read,
             Sent::Some => Interest::ReadWrite,
             Sent::Gone => {
-                self.poll.forget(&Source::Client(client));
+                // A session process may have the connection now: closing ours would not end the events.
+                if let Some(socket) = self.clients.socket(client) {
+                    self.poll.remove(socket, &Source::Client(client));
+                }
                 self.clients.remove(client);
                 return;
             }
@@ -176,8 +179,7 @@ impl Supervisor {
         let unit = self.set.declared.units.get(&asked.unit);
         let image = unit.and_then(|unit| self.images.images.get(&unit.image.reference));
         let (Some(pid), Some(unit), Some(image)) = (pid, unit, image) else {
-            let state = self.observed.units.get(&asked.unit).map(|seen| seen.record.life.state(true));
-            let state = state.unwrap_or(berth_units::wire::control::State::Stopped);
+            let state = self.state_of(&asked.unit);
             return Err(Fault::WrongState { unit: asked.unit.to_string(), state });
         };
         let launch = launch(unit, &image.config).map_err(|error| failed(&error))?;

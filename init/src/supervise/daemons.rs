@@ -92,6 +92,14 @@ impl Daemons {
         self.0.get(&kind).is_some_and(|record| record.pid.is_some())
     }
 
+    /// Notes the end of one that is gone: should the note of its end have failed, its exit is not told again.
+    pub fn forget_if_gone(&mut self, kind: Kind, now: Moment) {
+        let pid = self.0.get(&kind).and_then(|record| record.pid);
+        if let Some(pid) = pid.filter(|pid| !Path::new("/proc").join(pid.to_string()).exists()) {
+            self.exited(pid, now);
+        }
+    }
+
     /// Whether it should be started now.
     pub fn is_due(&self, kind: Kind, now: Moment) -> bool {
         self.0.get(&kind).is_some_and(|record| record.pid.is_none() && record.next_try <= now)

@@ -6,7 +6,7 @@
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
-use berth_runtime::{Cgroup, Status as StepStatus, Stdio, read_status, spawn};
+use berth_runtime::{Cgroup, Status as StepStatus, Stdio, Step, StepError, read_status, spawn};
 use berth_units::Name;
 use berth_units::health::Health;
 use berth_units::launch::launch;
@@ -19,6 +19,7 @@ use berth_units::spec::{LogSink, Ready, Unit};
 use berth_units::time::rfc3339;
 use berth_units::wire::control::{ExitReason, LastExit};
 use berth_units::wire::init::ExitStatus;
+use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 
 pub(super) use super::container::cgroup_dir;
@@ -83,6 +84,7 @@ impl Supervisor {
         let image = container::find_image(&self.images.images, unit)?.clone();
         let launch = launch(unit, &image.config)?;
         let cgroup = Cgroup::renew(cgroup_dir(&unit.name))?;
+        self.watch_cgroup(&unit.name);
         cgroup.set(&container::limits(unit, self.node_memory)?)?;
         let context = Context { declared: &self.set.declared, leases: &self.leases };
         let spec = container::spec(&context, unit, &image, &launch)?;
@@ -114,7 +116,6 @@ impl Supervisor {
         seen.attach = Attach::Unasked;
         self.step(&unit.name, Event::Spawned);
         self.held.insert(unit.name.clone(), held);
-        self.watch_cgroup(&unit.name);
         Ok(())
     }
 
@@ -169,15 +170,22 @@ impl Supervisor {
         let unit = self.set.declared.units.get(name);
         let interfaces =
             unit.map(|unit| network::interfaces(&self.set.declared, &self.leases, unit)).unwrap_or_default();
+        if !self.held.contains_key(name) {
+            // Not ours to let go: it was made by a supervisor before us, or is on its way out. Its end follows, or
+            // the word that it runs.
+            return self.set_attach(name, Attach::Asked);
+        }
         let Some(interfaces) = interfaces else {
             return self.fail_run(name, "no address is left in one of its networks");
         };
-        let attach = if interfaces.is_empty() {
-            Attach::Done
-        } else {
-            self.ask_attach(name, interfaces);
-            Attach::Asked
-        };
+        if interfaces.is_empty() {
+            return self.set_attach(name, Attach::Done);
+        }
+        self.ask_attach(name, interfaces);
+        self.set_attach(name, Attach::Asked);
+    }
+
+    fn set_attach(&mut self, name: &Name, attach: Attach) {
         if let Some(seen) = self.observed.units.get_mut(name) {
             seen.attach = attach;
         }
@@ -185,7 +193,7 @@ impl Supervisor {
 
     fn release(&mut self, name: &Name) {
         let Some(held) = self.held.remove(name) else {
-            return;
+            return self.set_attach(name, Attach::Asked);
         };
         match held.release() {
             Ok(_running) => {
@@ -214,6 +222,7 @@ impl Supervisor {
         match read_status(status) {
             Ok(StepStatus::Pending) => return,
             Ok(StepStatus::Executed) => self.executed(name),
+            Ok(StepStatus::Failed(failed)) if is_abandoned(&failed) => {}
             Ok(StepStatus::Failed(failed)) => self.note_failure(name, failed.to_string()),
             Err(error) => self.note_failure(name, format!("its status cannot be read: {error}")),
         }
@@ -231,12 +240,15 @@ impl Supervisor {
 
     /// A unit wrote to its ready descriptor, or closed it.
     pub(super) fn ready_line(&mut self, name: &Name) {
+        // Its execve comes before its words, whatever order the events have: its status is not awaited before it is
+        // let go, and only what runs can become ready.
+        self.status_changed(name);
         let Some(pipe) = self.link.kept(&fd_name("ready", name)) else {
             return self.poll.forget(&Source::ReadyLine(name.clone()));
         };
         let mut buffer = [0; 256];
         match rustix::io::read(pipe, &mut buffer) {
-            Ok(0) | Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
+            Ok(0) => {}
             Ok(len) if buffer.iter().take(len).any(|byte| *byte == b'\n') => self.said_ready(name),
             Ok(_) | Err(_) => return,
         }
@@ -314,20 +326,22 @@ impl Supervisor {
         self.kill_cgroup(name);
     }
 
-    fn kill_cgroup(&mut self, name: &Name) {
+    pub(super) fn kill_cgroup(&mut self, name: &Name) {
         if let Err(error) = Cgroup::at(cgroup_dir(name)).kill() {
             error!("{}; ignoring", Chain(&error));
         }
     }
 
     fn forget(&mut self, name: &Name) {
-        self.observed.units.remove(name);
-        records::remove(Path::new(UNITS_DIR), name.as_str());
         self.untell_log(name);
         for what in ["status", "ready", "stdout", "stderr"] {
             drop(self.link.forget(&fd_name(what, name)));
         }
         drop(Cgroup::at(cgroup_dir(name)).remove());
+        self.cgroup_events.forget(name);
+        self.observed.units.remove(name);
+        // Last: by its record the next supervisor knows that there may be something left to forget.
+        records::remove(Path::new(UNITS_DIR), name.as_str());
     }
 
     /// The process of a unit has ended; `None` when it is no unit's.
@@ -408,6 +422,7 @@ impl Supervisor {
             self.reboot_over(name);
         }
         self.save(name);
+        self.tell_log_of_end(name);
         self.look_at_cgroup(name);
     }
 
@@ -422,6 +437,11 @@ impl Supervisor {
             drop(cgroup.remove());
         }
     }
+}
+
+/// Whether a process ended for want of the supervisor that held it: nobody's fault, and no failure of the unit.
+fn is_abandoned(failed: &StepError) -> bool {
+    failed.step == Step::Wait && Errno::from_raw_os_error(failed.errno) == Errno::CANCELED
 }
 
 /// How a run ended, for people.
@@ -449,4 +469,22 @@ fn log_pipe() -> std::io::Result<OwnedFd> {
 fn reopen(pipe: impl AsFd, read: bool) -> std::io::Result<OwnedFd> {
     let path = format!("/proc/self/fd/{}", pipe.as_fd().as_raw_fd());
     Ok(std::fs::File::options().read(read).write(true).open(path)?.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_supervisor_that_is_gone_is_nobodys_fault() {
+        let failed = |step, errno: Errno| StepError {
+            step,
+            index: 0,
+            errno: errno.raw_os_error(),
+            subject: String::new(),
+        };
+        assert!(is_abandoned(&failed(Step::Wait, Errno::CANCELED)));
+        assert!(!is_abandoned(&failed(Step::Wait, Errno::IO)));
+        assert!(!is_abandoned(&failed(Step::Exec, Errno::CANCELED)));
+    }
 }

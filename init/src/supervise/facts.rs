@@ -17,7 +17,7 @@ use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
 
-use super::{Supervisor, clock, records};
+use super::{Supervisor, clock, records, watches};
 use crate::error;
 use crate::kmsg::Chain;
 
@@ -36,60 +36,61 @@ const FIRST_BOOT: &str = "first-boot";
 /// Tells when a path may have come into being.
 #[derive(Debug)]
 pub struct PathWatch {
-    inotify: OwnedFd,
+    /// None where the kernel has no instance left.
+    inotify: Option<OwnedFd>,
     /// Directories that are watched.
     dirs: BTreeMap<PathBuf, i32>,
 }
 
 impl PathWatch {
     /// Watches nothing yet.
-    pub fn new() -> std::io::Result<Self> {
-        let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
-        Ok(Self { inotify: inotify::init(flags)?, dirs: BTreeMap::new() })
+    pub fn new() -> Self {
+        Self { inotify: watches::open("paths"), dirs: BTreeMap::new() }
+    }
+
+    /// To wait for.
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.inotify.as_ref().map(AsFd::as_fd)
     }
 
     /// Watches for these paths and no others: each by the nearest directory above it that exists.
     fn watch(&mut self, paths: &BTreeSet<&String>) {
         let mut dirs = BTreeMap::new();
+        let Some(inotify) = &self.inotify else {
+            return;
+        };
         for path in paths {
-            if let Err(error) = self.watch_one(Path::new(path), &mut dirs) {
+            if let Err(error) = watch_one(inotify, Path::new(path), &mut dirs) {
                 error!("cannot watch for '{path}': {error}; ignoring");
             }
         }
         for (_, old) in self.dirs.iter().filter(|(dir, _)| !dirs.contains_key(*dir)) {
             // It is gone already where the directory is.
-            let _gone = inotify::remove_watch(&self.inotify, *old);
+            let _gone = inotify::remove_watch(inotify, *old);
         }
         self.dirs = dirs;
     }
 
-    fn watch_one(&self, path: &Path, dirs: &mut BTreeMap<PathBuf, i32>) -> rustix::io::Result<()> {
-        let mask = inotify::WatchFlags::CREATE
-            | inotify::WatchFlags::MOVED_TO
-            | inotify::WatchFlags::DELETE_SELF
-            | inotify::WatchFlags::MOVE_SELF;
-        let nearest = || path.ancestors().skip(1).find(|dir| dir.is_dir());
-        let mut watched = None;
-        // What is made between the look and the watch is seen by the second look.
-        while let Some(dir) = nearest().filter(|dir| watched != Some(*dir)) {
-            let number = inotify::add_watch(&self.inotify, dir, mask)?;
-            dirs.insert(dir.to_owned(), number);
-            watched = Some(dir);
-        }
-        Ok(())
-    }
-
     /// Reads everything that waits; what changed is looked at when it is planned.
     fn drain(&self) {
-        let mut buffer = [0; 4096];
-        while rustix::io::read(&self.inotify, &mut buffer).is_ok_and(|len| len > 0) {}
+        watches::drain(self.fd());
     }
 }
 
-impl AsFd for PathWatch {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.inotify.as_fd()
+fn watch_one(inotify: &OwnedFd, path: &Path, dirs: &mut BTreeMap<PathBuf, i32>) -> rustix::io::Result<()> {
+    let mask = inotify::WatchFlags::CREATE
+        | inotify::WatchFlags::MOVED_TO
+        | inotify::WatchFlags::DELETE_SELF
+        | inotify::WatchFlags::MOVE_SELF;
+    let nearest = || path.ancestors().skip(1).find(|dir| dir.is_dir());
+    let mut watched = None;
+    // What is made between the look and the watch is seen by the second look.
+    while let Some(dir) = nearest().filter(|dir| watched != Some(*dir)) {
+        let number = inotify::add_watch(inotify, dir, mask)?;
+        dirs.insert(dir.to_owned(), number);
+        watched = Some(dir);
     }
+    Ok(())
 }
 
 /// Tells when the clock is set, or has come to a time that can be (timerfd_create(2), TFD_TIMER_CANCEL_ON_SET).
@@ -203,7 +204,7 @@ mod tests {
 
     /// Whether an event waits.
     fn is_told(watch: &PathWatch) -> bool {
-        let mut fds = [PollFd::new(watch, PollFlags::IN)];
+        let mut fds = [PollFd::from_borrowed_fd(watch.fd().unwrap(), PollFlags::IN)];
         poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap() == 1
     }
 
@@ -213,7 +214,7 @@ mod tests {
         fs::create_dir_all(&dir).unwrap();
         let path = dir.join("a/b/file");
         let wanted = path.display().to_string();
-        let mut watch = PathWatch::new().unwrap();
+        let mut watch = PathWatch::new();
         for step in ["a", "a/b", "a/b/file"] {
             watch.watch(&[&wanted].into());
             // A watch that is no longer needed says good-bye.

@@ -1,6 +1,6 @@
 //! What others tell the supervisor: netd, the log process' needs, the unit files, the cgroups.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
 use berth_runtime::cgroup::CgroupError;
@@ -11,7 +11,6 @@ use berth_units::wire::PACKET_MAX;
 use berth_units::wire::init::ExitStatus;
 use berth_units::wire::log;
 use berth_units::wire::net::{Interface, Reply, Request};
-use rustix::fs::inotify;
 
 use super::container::cgroup_dir;
 use super::daemons::Kind;
@@ -22,77 +21,30 @@ use crate::channel::{Channel, Received};
 use crate::kmsg::Chain;
 use crate::{error, notice, warning};
 
-/// Changes of cgroup.events: one inotify descriptor for all units (cgroup-v2.rst, "cgroup.events").
-#[derive(Debug)]
-pub struct CgroupEvents(OwnedFd);
-
-/// Changes of the unit set on the data partition.
-#[derive(Debug)]
-pub struct UnitFiles(OwnedFd);
-
-impl CgroupEvents {
-    /// Watches nothing yet.
-    pub fn new() -> std::io::Result<Self> {
-        Ok(Self(inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?))
-    }
-
-    fn watch(&self, unit: &Name) -> rustix::io::Result<()> {
-        inotify::add_watch(&self.0, cgroup_dir(unit).join("cgroup.events"), inotify::WatchFlags::MODIFY)
-            .map(drop)
-    }
-}
-
-impl UnitFiles {
-    /// Watches nothing yet.
-    pub fn new() -> std::io::Result<Self> {
-        Ok(Self(inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?))
-    }
-
-    /// Watches `/data` for a `units` folder that is moved in: a set changes by rename, whole, never file by file.
-    pub fn watch(&self) -> std::io::Result<()> {
-        inotify::add_watch(&self.0, super::disks::DATA_DIR, inotify::WatchFlags::MOVED_TO)?;
-        Ok(())
-    }
-}
-
-impl AsFd for CgroupEvents {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-
-impl AsFd for UnitFiles {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-
-/// Reads everything that waits, without a look at it: what changed is read from its source.
-fn drain(inotify: impl AsFd) {
-    let mut buffer = [0; 4096];
-    while rustix::io::read(&inotify, &mut buffer).is_ok_and(|len| len > 0) {}
-}
-
 impl Supervisor {
     /// Has a unit's cgroup.events tell us when its last process is gone.
-    pub(super) fn watch_cgroup(&self, unit: &Name) {
-        if let Err(errno) = self.cgroup_events.watch(unit) {
-            error!("cannot watch the cgroup of '{unit}': {errno}; ignoring");
+    pub(super) fn watch_cgroup(&mut self, unit: &Name) {
+        if let Err(error) = self.cgroup_events.watch(unit, &cgroup_dir(unit).join("cgroup.events")) {
+            error!("cannot watch the cgroup of '{unit}': {error}; looking at times instead");
         }
     }
 
+    /// Units whose main process is gone and whose cgroup was not empty when we looked last.
+    pub(super) fn emptying(&self) -> impl Iterator<Item = &Name> {
+        let units = self.observed.units.iter();
+        units.filter(|(_, seen)| seen.populated && !seen.record.life.has_process()).map(|(name, _)| name)
+    }
+
     pub(super) fn cgroups_changed(&mut self) {
-        drain(&self.cgroup_events);
-        let waiting =
-            self.observed.units.iter().filter(|(_, seen)| seen.populated && !seen.record.life.has_process());
-        let names: Vec<_> = waiting.map(|(name, _)| name.clone()).collect();
+        self.cgroup_events.drain();
+        let names: Vec<_> = self.emptying().cloned().collect();
         for name in names {
             self.look_at_cgroup(&name);
         }
     }
 
     pub(super) fn unit_files_changed(&mut self) {
-        drain(&self.unit_files);
+        self.unit_files.drain();
         let set = source::read_set(Some(&self.set));
         match &set.fault {
             Some(fault) => error!("the new unit set is refused, nothing was changed: {fault}"),
@@ -195,10 +147,7 @@ impl Supervisor {
             _ => warning!("{} ended ({status:?}); starting it again", kind.name()),
         }
         match kind {
-            Kind::Netd => {
-                self.poll.forget(&Source::Netd);
-                self.netd = None;
-            }
+            Kind::Netd => self.netd_gone(),
             Kind::Log => self.log = None,
             Kind::Relay => {}
         }
@@ -262,13 +211,16 @@ impl Supervisor {
                     }
                 }
                 // Its exit is told by PID 1.
-                Ok(Received::Closed) => {
-                    self.poll.forget(&Source::Netd);
-                    self.netd = None;
-                    return;
-                }
+                Ok(Received::Closed) => return self.netd_gone(),
                 Err(_) => return,
             }
+        }
+    }
+
+    /// PID 1 keeps our end until there is another one: closing ours would not end the events.
+    fn netd_gone(&mut self) {
+        if let Some(netd) = self.netd.take() {
+            self.poll.remove(&netd, &Source::Netd);
         }
     }
 
@@ -313,6 +265,13 @@ impl Supervisor {
         let settings = self.set.declared.units.get(name).map(|unit| unit.log.clone()).unwrap_or_default();
         let request = log::Request::Add { unit: name.clone(), log: settings };
         send_log(channel, &request, &[stdout, stderr]);
+    }
+
+    /// Has the log process end the lines of a run.
+    pub(super) fn tell_log_of_end(&mut self, name: &Name) {
+        if let Some(channel) = &self.log {
+            send_log(channel, &log::Request::EndLines { unit: name.clone() }, &[]);
+        }
     }
 
     /// Takes a unit's pipes from the log process.

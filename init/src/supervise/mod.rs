@@ -27,6 +27,7 @@ mod rest;
 mod signal;
 mod source;
 mod status;
+mod watches;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -55,6 +56,9 @@ const LISTENER: &str = "control";
 const SYSTEM_CGROUPS: &str = "/sys/fs/cgroup/system";
 /// More rounds of planning than this without an event in between mean that an action does not do what it says.
 const ROUNDS_MAX: usize = 64;
+
+/// A cgroup that is to become empty is looked at this often, whatever its events say.
+const SECOND_LOOK: Duration = Duration::from_secs(1);
 
 /// Why the supervisor cannot go on. PID 1 starts another one.
 #[derive(Debug, thiserror::Error)]
@@ -86,8 +90,8 @@ struct Supervisor {
     log: Option<Channel>,
     clients: Clients,
     checkers: Checkers,
-    cgroup_events: inbox::CgroupEvents,
-    unit_files: inbox::UnitFiles,
+    cgroup_events: watches::CgroupEvents,
+    unit_files: watches::UnitFiles,
     path_watch: facts::PathWatch,
     clock_watch: facts::ClockWatch,
     node_memory: u64,
@@ -104,10 +108,15 @@ pub fn run(channel: Channel) -> Result<(), Error> {
     for word in early {
         supervisor.word(word)?;
     }
+    supervisor.handle(Source::Init)?;
+    supervisor.settle_lost_runs();
     loop {
         supervisor.reconcile()?;
         supervisor.settle_checkers();
         let events = supervisor.poll.wait(supervisor.timeout()).map_err(Error::Poll)?;
+        if events.is_empty() {
+            supervisor.cgroups_changed();
+        }
         for source in events {
             supervisor.handle(source)?;
         }
@@ -144,8 +153,9 @@ impl Supervisor {
     fn timeout(&self) -> Option<Duration> {
         let units = next_wake(&self.set.declared, &self.observed);
         let wakes = [units, self.daemons.next_wake(), self.checkers.next_wake()];
-        let next = wakes.into_iter().flatten().min()?;
-        Some(next.since(clock::now()))
+        let next = wakes.into_iter().flatten().min().map(|next| next.since(clock::now()));
+        let look = self.emptying().next().map(|_| SECOND_LOOK);
+        next.into_iter().chain(look).min()
     }
 
     fn handle(&mut self, source: Source) -> Result<(), Error> {

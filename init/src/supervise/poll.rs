@@ -69,7 +69,8 @@ impl Poll {
         Ok(Self { epoll, sources: BTreeMap::new(), next: 0 })
     }
 
-    /// Waits for `fd` from now on, under the name `source`; the kernel takes it out when the descriptor is closed.
+    /// Waits for `fd` from now on, under the name `source`. The kernel takes it out only when the last duplicate is
+    /// closed, in whatever process: see [`Self::remove`].
     pub fn add(&mut self, fd: impl AsFd, source: Source, interest: Interest) -> io::Result<()> {
         self.forget(&source);
         self.next += 1;
@@ -86,7 +87,8 @@ impl Poll {
         Ok(epoll::modify(&self.epoll, fd, epoll::EventData::new_u64(*key), interest.flags())?)
     }
 
-    /// Stops waiting for a descriptor that stays open.
+    /// Stops waiting for a descriptor, before it is closed: while somebody has a duplicate, its events would go on
+    /// waking us, without a name and without end.
     pub fn remove(&mut self, fd: impl AsFd, source: &Source) {
         // It may have been closed already: then there is nothing to take out.
         let _gone = epoll::delete(&self.epoll, fd);
@@ -110,5 +112,43 @@ impl Poll {
             Err(error) => return Err(error.into()),
         }
         Ok(events.iter().filter_map(|event| self.sources.get(&event.data.u64()).cloned()).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Write, pipe};
+
+    use super::*;
+
+    /// Why a unit's status is looked at before its word of being ready is taken: that one was awaited earlier.
+    #[test]
+    fn events_come_in_the_order_in_which_they_were_seen() {
+        let unit = Name::parse("web").unwrap();
+        let mut poll = Poll::new().unwrap();
+        let ((ready, mut word), (status, end)) = (pipe().unwrap(), pipe().unwrap());
+        poll.add(&ready, Source::ReadyLine(unit.clone()), Interest::Read).unwrap();
+        drop(end);
+        word.write_all(b"\n").unwrap();
+        poll.add(&status, Source::Status(unit.clone()), Interest::Read).unwrap();
+        let expect = [Source::ReadyLine(unit.clone()), Source::Status(unit)];
+        assert_eq!(poll.wait(Some(Duration::ZERO)).unwrap(), expect);
+    }
+
+    #[test]
+    fn what_was_removed_wakes_nobody_while_duplicates_live() {
+        let mut poll = Poll::new().unwrap();
+        let (reader, mut writer) = pipe().unwrap();
+        let _elsewhere = reader.try_clone().unwrap();
+        poll.add(&reader, Source::Netd, Interest::Read).unwrap();
+        writer.write_all(b"x").unwrap();
+        assert_eq!(poll.wait(Some(Duration::ZERO)).unwrap(), [Source::Netd]);
+        poll.remove(&reader, &Source::Netd);
+        drop(reader);
+        let is_awake = rustix::event::poll(
+            &mut [rustix::event::PollFd::new(&poll.epoll, rustix::event::PollFlags::IN)],
+            Some(&Timespec { tv_sec: 0, tv_nsec: 0 }),
+        );
+        assert_eq!(is_awake, Ok(0));
     }
 }

@@ -49,7 +49,6 @@ impl Supervisor {
     fn container_status(&self, view: &View<'_>, name: &Name, seen: &Seen) -> UnitStatus {
         let unit = self.set.declared.units.get(name);
         let record = &seen.record;
-        let rests = unit.is_none_or(|unit| !is_wanted(unit, seen));
         let usage = record.run.as_ref().map(|_| Cgroup::at(super::execute::cgroup_dir(name)).stats());
         let image = unit.and_then(|unit| self.images.images.get(&unit.image.reference));
         UnitStatus {
@@ -71,8 +70,17 @@ impl Supervisor {
             pids: usage.as_ref().and_then(|usage| usage.pids_current),
             ports: unit.map_or(Vec::new(), ports),
             checks: unit.map_or(Vec::new(), |unit| super::health::checks(unit, &record.health)),
-            ..self.resource_status(name, "container", record.life.state(rests))
+            ..self.resource_status(name, "container", self.state_of(name))
         }
+    }
+
+    /// The word for what a unit is doing.
+    pub(super) fn state_of(&self, name: &Name) -> State {
+        let unit = self.set.declared.units.get(name);
+        self.observed.units.get(name).map_or(State::Stopped, |seen| {
+            let rests = unit.is_none_or(|unit| !is_wanted(unit, seen));
+            seen.record.life.state(rests)
+        })
     }
 
     fn network_status(&self, name: &Name) -> UnitStatus {

@@ -293,6 +293,8 @@ pub enum Expression<'a> {
     IsNot(&'a [u8]),
     /// The IPv4 source lies in this subnet: address and mask.
     FromSubnet([u8; 4], [u8; 4]),
+    /// The IPv4 destination lies outside of this subnet: address and mask.
+    NotToSubnet([u8; 4], [u8; 4]),
     /// Any of these bits is set in the conntrack state.
     CtState(u32),
     /// Any of these bits is set in the conntrack status.
@@ -388,6 +390,9 @@ impl Expression<'_> {
             Self::IsNot(value) => compare(list, CMP_NEQ, value),
             Self::FromSubnet(address, bits) => {
                 compare(mask(payload(list, BASE_NETWORK, (12, 4), 0), &bits), CMP_EQ, &address)
+            }
+            Self::NotToSubnet(address, bits) => {
+                compare(mask(payload(list, BASE_NETWORK, (16, 4), 0), &bits), CMP_NEQ, &address)
             }
             Self::CtState(bits) => conntrack(list, CT_STATE, bits),
             Self::CtStatus(bits) => conntrack(list, CT_STATUS, bits),

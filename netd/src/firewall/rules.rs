@@ -5,14 +5,14 @@
 //! | prerouting, output (dstnat) | published ports: one look-up in a map, whatever their number |
 //! | postrouting (srcnat) | masquerade to the outside, of hairpins, and of 127.0.0.0/8 |
 //! | forward (policy drop) | replies, published ports, containers to the outside; never bridge to bridge |
-//! | input | from containers only DNS on their own gateway and ICMP; the rest of the node is not theirs |
+//! | input | from containers only DNS on their own gateway and ICMP; on gateways nothing from anybody else |
 
 use berth_units::spec::{Network, Protocol};
 use berth_units::wire::net::{NetState, PublishedPort, bridge_ifname};
 
 use super::nft::Expression::{
     CtState, CtStatus, Dnat, FromSubnet, In, Is, IsIpv4, IsNot, IsProtocol, LoadDestination, LoadIifname,
-    LoadOifname, LoadPort, LoadProtocol, Map, Masquerade, ToLocal, Verdict as End,
+    LoadOifname, LoadPort, LoadProtocol, Map, Masquerade, NotToSubnet, ToLocal, Verdict as End,
 };
 use super::nft::Verdict::{Accept, Drop};
 use super::nft::{
@@ -58,7 +58,7 @@ pub fn ruleset(state: &NetState) -> Ruleset {
     add_publishing(&mut out);
     add_masquerading(state, &mut out);
     add_forwarding(&mut out);
-    add_input(&mut out);
+    add_input(state, &mut out);
     out
 }
 
@@ -122,10 +122,13 @@ fn mapping(port: &PublishedPort) -> (Vec<u8>, Vec<u8>) {
 }
 
 fn add_publishing(out: &mut Ruleset) {
-    for chain in ["prerouting", "output"] {
+    // What comes in for 127/8 was made by a neighbour or a container: translated here, it would never meet the kernel's
+    // own check, which comes after. The node's own packets have been translated on their way out.
+    let foreign = NotToSubnet([127, 0, 0, 0], [255, 0, 0, 0]);
+    for (chain, begin) in [("prerouting", &[IsIpv4, foreign, ToLocal][..]), ("output", &[IsIpv4, ToLocal])] {
         let on_address = [LoadDestination(0), LoadProtocol(1), LoadPort(2), Map("published_on"), Dnat];
-        out.rule(chain, &[&[IsIpv4, ToLocal], &on_address[..]].concat());
-        out.rule(chain, &[IsIpv4, ToLocal, LoadProtocol(0), LoadPort(1), Map("published"), Dnat]);
+        out.rule(chain, &[begin, &on_address[..]].concat());
+        out.rule(chain, &[begin, &[LoadProtocol(0), LoadPort(1), Map("published"), Dnat]].concat());
     }
 }
 
@@ -155,7 +158,7 @@ fn add_forwarding(out: &mut Ruleset) {
     out.rule("forward", &[LoadIifname(0), In("bridges"), End(Accept)]);
 }
 
-fn add_input(out: &mut Ruleset) {
+fn add_input(state: &NetState, out: &mut Ruleset) {
     out.rule("input", &[CtState(ESTABLISHED | RELATED), End(Accept)]);
     for protocol in [UDP, TCP] {
         // ifname takes four words, the address the fifth.
@@ -165,4 +168,10 @@ fn add_input(out: &mut Ruleset) {
     }
     out.rule("input", &[IsIpv4, IsProtocol(ICMP), LoadIifname(0), In("bridges"), End(Accept)]);
     out.rule("input", &[LoadIifname(0), In("bridges"), End(Drop)]);
+    // The node answers to all of its addresses on every link: names are for the network that they are of.
+    for network in state.networks.values() {
+        let gateway = network.gateway.octets();
+        let foreign = [LoadDestination(0), Is(&gateway), LoadIifname(0), IsNot(&ifname("lo")), End(Drop)];
+        out.rule("input", &[&[IsIpv4], &foreign[..]].concat());
+    }
 }

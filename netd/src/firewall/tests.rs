@@ -71,8 +71,8 @@ table inet berth {
 	}
 	chain prerouting {
 		type nat hook prerouting priority dstnat; policy accept;
-		fib daddr type local dnat ip to ip daddr . meta l4proto . th dport map @published_on
-		meta nfproto ipv4 fib daddr type local dnat ip to meta l4proto . th dport map @published
+		ip daddr != 127.0.0.0/8 fib daddr type local dnat ip to ip daddr . meta l4proto . th dport map @published_on
+		ip daddr != 127.0.0.0/8 fib daddr type local dnat ip to meta l4proto . th dport map @published
 	}
 	chain output {
 		type nat hook output priority -100; policy accept;
@@ -102,6 +102,8 @@ table inet berth {
 		tcp dport 53 iifname . ip daddr @gateways accept
 		meta l4proto icmp iifname @bridges accept
 		iifname @bridges drop
+		ip daddr 10.88.0.1 iifname != "lo" drop
+		ip daddr 10.88.1.1 iifname != "lo" drop
 	}
 }
 "#;

@@ -11,13 +11,15 @@ mod talk;
 use std::error::Error;
 use std::process::ExitCode;
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+
 /// What a sub-command leaves.
 type Outcome = Result<(), Box<dyn Error>>;
 
 const USAGE: &str = "usage: probe COMMAND
   report                    what this process sees, as JSON
   status FIELD              a field of /proc/self/status
-  pss PROC PREFIX           KiB and name of processes whose name begins so
+  pss PROC PREFIX           KiB and name of PID 1 and of processes named so
   sleep [SECONDS]           wait, reaping orphans
   exit CODE                 end with a code
   abort                     end with SIGABRT
@@ -26,7 +28,9 @@ const USAGE: &str = "usage: probe COMMAND
   spew-on COUNT PER_SECOND  the same, then sleep
   exit-after SECONDS CODE   wait, then end with a code
   write PATH TEXT           replace a file's content
-  make PATH                 make a directory
+  make-dir PATH             make a directory
+  rename FROM TO            give a file or a directory another name
+  exchange ONE OTHER        give two each other's name
   remove PATH               remove a file
   append PATH TEXT          add a line and fsync
   read PATH                 print a file
@@ -75,7 +79,9 @@ fn run(words: &[&str]) -> Result<u8, Box<dyn Error>> {
             return Ok(code.parse()?);
         }
         ["write", path, text] => Ok(std::fs::write(path, text)?),
-        ["make", path] => Ok(std::fs::create_dir_all(path)?),
+        ["make-dir", path] => Ok(std::fs::create_dir_all(path)?),
+        ["rename", from, to] => Ok(std::fs::rename(from, to)?),
+        ["exchange", one, other] => Ok(renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)?),
         ["remove", path] => Ok(std::fs::remove_file(path)?),
         ["append", path, text] => output::append(path, text),
         ["read", path] => output::read(path),

@@ -50,11 +50,12 @@ pub fn list(path: &str) -> Outcome {
     Ok(())
 }
 
-/// Prints the proportional set size of processes, from smaps_rollup below a mount of /proc (proc_pid_smaps(5)).
+/// Prints the proportional set size of PID 1 and of processes whose name begins so, from smaps_rollup below a mount
+/// of /proc (proc_pid_smaps(5)).
 pub fn print_pss(proc: &str, prefix: &str) -> Outcome {
     for pid in numbers(proc) {
         let name = text(&format!("{proc}/{pid}/comm"));
-        if name.starts_with(prefix) {
+        if pid == 1 || name.starts_with(prefix) {
             let rollup = fs::read_to_string(format!("{proc}/{pid}/smaps_rollup"))?;
             let kib = rollup.lines().find_map(|line| line.strip_prefix("Pss:")).ok_or("no Pss")?;
             println!("{} {}", kib.trim().trim_end_matches(" kB"), name.trim());

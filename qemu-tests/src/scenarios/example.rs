@@ -1,8 +1,10 @@
 //! The examples, as a user runs them.
 
-use berth_qemu_tests::appliance::Appliance;
-use berth_qemu_tests::client::{http_get, mqtt_connect, redis};
-use berth_qemu_tests::vm::{Options, SOON};
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use berth_qemu_tests::client::{http_get, mqtt_connect, patiently, redis};
+use berth_qemu_tests::vm::SOON;
 use berth_qemu_tests::{Outcome, ensure, ensure_eq};
 
 use crate::lab::Lab;
@@ -11,12 +13,20 @@ const WEB: u16 = 8080;
 const CACHE: u16 = 6379;
 const BROKER: u16 = 1883;
 
+/// Redis gives this answer; while it reads its files it says so, and is asked again.
+fn cache_answers(command: &str, answer: &str) -> Outcome {
+    patiently(|| {
+        ensure_eq!(redis(CACHE, command)?, answer);
+        Ok(())
+    })
+}
+
 pub fn three_programs_answer(lab: &mut Lab) -> Outcome {
     lab.edge()?;
-    let page = http_get(WEB, "/")?;
+    let page = patiently(|| http_get(WEB, "/"))?;
     ensure!(page.starts_with("HTTP/1.1 200") && page.contains("It runs under berth"), "nginx said {page:?}");
-    ensure_eq!(redis(CACHE, "PING")?, "+PONG");
-    mqtt_connect(BROKER)
+    cache_answers("PING", "+PONG")?;
+    patiently(|| mqtt_connect(BROKER))
 }
 
 pub fn status_shows_three_ready(lab: &mut Lab) -> Outcome {
@@ -49,21 +59,39 @@ pub fn power_button_ends_cleanly(lab: &mut Lab) -> Outcome {
 
 pub fn data_outlives_power_off(lab: &mut Lab) -> Outcome {
     let vm = lab.edge()?;
-    ensure_eq!(redis(CACHE, "SET harbour safe")?, "+OK");
+    cache_answers("SET harbour safe", "+OK")?;
     vm.power_off()?;
     vm.start_again()?;
     vm.wait_ready(&["broker", "cache", "web"])?;
     // The first line of a bulk string is its length.
-    ensure_eq!(redis(CACHE, "GET harbour")?, "$4");
-    ensure!(http_get(WEB, "/")?.contains("200 OK"), "nginx does not answer after the second boot");
+    cache_answers("GET harbour", "$4")?;
+    let page = patiently(|| http_get(WEB, "/"))?;
+    ensure!(page.contains("200 OK"), "nginx does not answer after the second boot");
     Ok(())
 }
 
 pub fn hello_runs_in_128_mib(lab: &mut Lab) -> Outcome {
-    lab.own_dir()?;
-    let options = Options { memory: "128M", ..Options::default() };
-    let mut vm = lab.boot(&Appliance::example("hello"), &options)?;
-    vm.wait_ready(&["web"])?;
-    ensure!(http_get(WEB, "/")?.contains("hello from berth"), "busybox httpd does not answer");
-    vm.power_off()
+    let vm = lab.hello()?;
+    ensure!(patiently(|| http_get(WEB, "/"))?.contains("hello from berth"), "busybox httpd does not answer");
+    let total = vm.status()?.node.memory_total;
+    ensure!(total < 128 << 20, "the machine has {total} bytes");
+    Ok(())
+}
+
+pub fn exec_gives_a_terminal(lab: &mut Lab) -> Outcome {
+    let vm = lab.hello()?;
+    // script(1) stands in for the terminal of a person.
+    let command = format!("./bin/berth --node unix:{} exec web -- sh", vm.socket().display());
+    let mut child = Command::new("script")
+        .args(["-qec", &command, "/dev/null"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    child.stdin.take().ok_or("no pipe")?.write_all(b"tty; stty size; hostname\nexit 7\n")?;
+    let output = child.wait_with_output()?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    ensure_eq!(output.status.code(), Some(7));
+    ensure!(said.contains("/dev/pts/") || said.contains("/dev/console"), "no terminal: {said:?}");
+    ensure!(said.lines().any(|line| line.trim() == "web"), "not the shell of the container: {said:?}");
+    Ok(())
 }

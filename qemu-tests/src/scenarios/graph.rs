@@ -137,7 +137,7 @@ fn path_is_waited_for(vm: &mut Vm) -> Outcome {
     let waiter = vm.unit("waiter")?;
     let why = waiter.why.unwrap_or_default();
     ensure!(waiter.state == State::Waiting && why.contains("/data/volumes/shared/go/now"), "'waiter': {why}");
-    vm.probe("keeper", &["make", "/shared/go"])?;
+    vm.probe("keeper", &["make-dir", "/shared/go"])?;
     vm.probe("keeper", &["write", "/shared/go/now", "go"])?;
     vm.wait_ready(&["waiter"])
 }

@@ -1,5 +1,6 @@
 //! All scenarios. The order is the order of a run: neighbours share a node where they can.
 
+mod changes;
 mod commands;
 mod crashes;
 mod example;
@@ -40,6 +41,7 @@ scenarios! {
     example::power_button_ends_cleanly: "Ctrl-C of berth run stops units and ends with 0";
     example::data_outlives_power_off: "what redis was told is there after the next boot";
     example::hello_runs_in_128_mib: "the smallest example answers with 128 MB";
+    example::exec_gives_a_terminal: "an interactive shell in a container";
     isolation::container_sees_only_itself: "processes, mounts, network, host name, rights";
     isolation::container_cannot_touch_the_node: "no file of the node can be read or written";
     isolation::names_of_units_resolve: "a unit finds another by its name";
@@ -60,7 +62,8 @@ scenarios! {
     crashes::our_processes_may_die: "kill -9 of supervisor, netd and log during traffic";
     power::power_cut_keeps_what_was_synced: "QEMU killed; volumes intact, units up";
     power::reboot_comes_back: "berth reboot: the same units on the same disk";
-    power::faulty_set_on_the_disk_falls_back: "factory units run, and status says why";
+    changes::changed_set_is_taken_whole_or_not_at_all: "units put on a running node; a faulty one changes nothing";
+    changes::faulty_set_on_the_disk_falls_back: "factory units run, and status says why";
 }
 
 #[cfg(test)]

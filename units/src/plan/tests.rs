@@ -317,6 +317,32 @@ proptest! {
     }
 }
 
+/// A wake in the past with nothing to do then is a supervisor that never sleeps.
+#[test]
+fn no_moment_passes_without_an_action() {
+    let (declared, observed) = world(&[(1, 0)], 2);
+    let run = |unit: &str| {
+        let fingerprint = fingerprint(&declared.units[unit]);
+        Run { number: 1, pid: 1, fingerprint, ..Run::default() }
+    };
+    let seen = |life, run| Seen { record: Record { life, run, ..Record::default() }, ..Seen::default() };
+    let late = Moment(u64::MAX / 2);
+    // Its time has come, and something of its last run still dies.
+    let mut dying = observed.clone();
+    let mut backoff = seen(Life::Backoff, None);
+    (backoff.populated, backoff.killed, backoff.record.next_try) = (true, true, Some(Moment(1)));
+    dying.units.insert(name("u0"), backoff);
+    // Not ready in time, but it is stopped as soon as the other one is gone.
+    let mut draining = observed;
+    draining.draining = true;
+    draining.units.insert(name("u0"), seen(Life::Running, Some(run("u0"))));
+    draining.units.insert(name("u1"), seen(Life::Killing, Some(run("u1"))));
+    for observed in [dying, draining] {
+        assert_eq!(plan(&declared, &observed, late), []);
+        assert!(next_wake(&declared, &observed).is_none_or(|wake| wake > late));
+    }
+}
+
 #[path = "tests/graph.rs"]
 mod graph;
 #[path = "tests/random.rs"]

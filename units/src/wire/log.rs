@@ -17,6 +17,11 @@ pub enum Request {
         /// Rotation.
         log: Log,
     },
+    /// A run has ended: what it said last is a line, with or without a line break.
+    EndLines {
+        /// Whose.
+        unit: Name,
+    },
     /// Stop reading a unit's pipes; its files stay.
     Remove {
         /// Whose.

@@ -1,0 +1,132 @@
+//! What inotify(7) tells us: changes of cgroups and of the unit set.
+//!
+//! The kernel counts instances and watches by user, and every container whose user is root counts as ours: there may
+//! be none left. A supervisor without them is slower to notice; it does not fail.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use berth_units::Name;
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+
+use crate::error;
+
+/// Changes of cgroup.events: one descriptor for all units (cgroup-v2.rst, "cgroup.events").
+#[derive(Debug)]
+pub struct CgroupEvents {
+    inotify: Option<OwnedFd>,
+    watched: BTreeMap<Name, i32>,
+}
+
+/// Changes of the unit set on the data partition.
+#[derive(Debug, Default)]
+pub struct UnitFiles(Option<OwnedFd>);
+
+impl CgroupEvents {
+    /// Watches nothing yet.
+    pub fn new() -> Self {
+        Self { inotify: open("cgroups"), watched: BTreeMap::new() }
+    }
+
+    /// Watches a unit's cgroup.events instead of the one that was watched for it before: removing a cgroup does not
+    /// remove the watch, which would be left over from every run.
+    pub fn watch(&mut self, unit: &Name, events: &Path) -> io::Result<()> {
+        self.forget(unit);
+        if let Some(inotify) = &self.inotify {
+            let watch = inotify::add_watch(inotify, events, WatchFlags::MODIFY)?;
+            self.watched.insert(unit.clone(), watch);
+        }
+        Ok(())
+    }
+
+    /// Watches nothing of a unit.
+    pub fn forget(&mut self, unit: &Name) {
+        if let (Some(watch), Some(inotify)) = (self.watched.remove(unit), &self.inotify) {
+            // A kernel that removes it by itself has done so.
+            let _gone = inotify::remove_watch(inotify, watch);
+        }
+    }
+
+    /// To wait for; none where the kernel has none left.
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.inotify.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Reads everything that waits, without a look at it: what changed is read from its source.
+    pub fn drain(&self) {
+        drain(self.fd());
+    }
+}
+
+impl UnitFiles {
+    /// Watches a directory for a `units` folder that is moved in: a set changes by rename, whole, never file by file.
+    pub fn watch(directory: &str) -> Self {
+        let inotify = open("unit files").filter(|inotify| {
+            let added = inotify::add_watch(inotify, directory, WatchFlags::MOVED_TO);
+            added.inspect_err(|errno| error!("cannot watch '{directory}': {errno}; ignoring")).is_ok()
+        });
+        Self(inotify)
+    }
+
+    /// As [`CgroupEvents::fd`].
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.0.as_ref().map(AsFd::as_fd)
+    }
+
+    /// As [`CgroupEvents::drain`].
+    pub fn drain(&self) {
+        drain(self.fd());
+    }
+}
+
+/// An inotify instance, where there is one left.
+pub(super) fn open(what: &str) -> Option<OwnedFd> {
+    let opened = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK);
+    opened.inspect_err(|errno| error!("cannot watch {what}: {errno}; changes may be noticed late")).ok()
+}
+
+/// Reads everything that waits.
+pub(super) fn drain(inotify: Option<BorrowedFd<'_>>) {
+    let mut buffer = [0; 4096];
+    while inotify.is_some_and(|fd| rustix::io::read(fd, &mut buffer).is_ok_and(|len| len > 0)) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::fd::AsRawFd;
+
+    use super::*;
+
+    #[test]
+    fn a_unit_has_one_watch_however_often_it_runs() {
+        let base = std::env::temp_dir().join(format!("berth-watches-{}", std::process::id()));
+        fs::create_dir_all(&base).unwrap();
+        let mut events = CgroupEvents::new();
+        let fd = events.fd().unwrap().as_raw_fd();
+        let count = || {
+            let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).unwrap();
+            info.lines().filter(|line| line.starts_with("inotify ")).count()
+        };
+        let unit = Name::parse("web").unwrap();
+        for run in 0..10 {
+            let path = base.join(run.to_string());
+            fs::write(&path, "").unwrap();
+            events.watch(&unit, &path).unwrap();
+        }
+        assert_eq!(count(), 1);
+        events.forget(&unit);
+        assert_eq!(count(), 0);
+        fs::remove_dir_all(base).unwrap();
+    }
+
+    #[test]
+    fn what_is_not_there_is_no_failure() {
+        assert!(UnitFiles::watch("/nonexistent").fd().is_none());
+        let mut events = CgroupEvents { inotify: None, watched: BTreeMap::new() };
+        events.watch(&Name::parse("web").unwrap(), Path::new("/")).unwrap();
+        events.drain();
+    }
+}
