@@ -14,7 +14,7 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::compression::{Format, UnpackError, unpack};
 use crate::extent::{Extent, spool};
-use crate::tarfile::{Entries, Kind, TarError};
+use crate::tarfile::{End, Entries, Kind, TarError};
 
 /// Most entries of an archive: blobs and a few documents.
 const MAX_ENTRIES: usize = 100_000;
@@ -116,7 +116,7 @@ fn open_beneath(folder: &Path, name: &str) -> io::Result<Extent> {
 
 fn read_entries(archive: Extent) -> Result<BTreeMap<Vec<u8>, Slot>, ArchiveError> {
     let mut entries = BTreeMap::new();
-    for entry in Entries::new(archive) {
+    for entry in Entries::new(archive, End::Block) {
         let entry = entry?;
         if entries.len() >= MAX_ENTRIES {
             return Err(ArchiveError::TooMany);

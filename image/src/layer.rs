@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 
 use crate::digest::Digest;
 use crate::extent::Extent;
-use crate::tarfile::{Entries, Entry, Kind, TarError, shown};
+use crate::tarfile::{End, Entries, Entry, Kind, TarError, shown};
 use crate::tree::{Body, Content, Meta, Node, NodeId, Tree, TreeError};
 
 /// Most entries of a layer, implied directories counted.
@@ -126,7 +126,7 @@ impl Layer {
     pub fn read(tar: Extent, diff_id: Digest) -> Result<Self, LayerError> {
         let implied = BTreeMap::from([(Vec::new(), Tree::ROOT)]);
         let mut layer = Self { diff_id, size: tar.len(), tree: Tree::default(), implied, held: 0 };
-        for (count, entry) in Entries::new(tar).enumerate() {
+        for (count, entry) in Entries::new(tar, End::Data).enumerate() {
             if count >= MAX_ENTRIES || layer.tree.len() > MAX_ENTRIES {
                 return Err(LayerError::TooMany);
             }

@@ -118,6 +118,16 @@ pub struct Entries {
     file: Extent,
     at: u64,
     done: bool,
+    end: End,
+}
+
+/// How a tar file may end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// With a whole block: what is cut off within one was cut off by accident.
+    Block,
+    /// With the last byte of data, as umoci's layers do. A digest tells whether something is missing.
+    Data,
 }
 
 /// What extension headers said about the entry that follows them.
@@ -130,8 +140,8 @@ struct Extensions {
 
 impl Entries {
     /// From the first header.
-    pub fn new(file: Extent) -> Self {
-        Self { file, at: 0, done: false }
+    pub fn new(file: Extent, end: End) -> Self {
+        Self { file, at: 0, done: false, end }
     }
 
     fn read_header(&mut self) -> Result<Option<Header>, TarError> {
@@ -153,13 +163,15 @@ impl Entries {
         Ok(Some(header))
     }
 
-    /// The `size` bytes behind the header; the padding behind them has to be there, too.
+    /// The `size` bytes behind the header, and past the padding behind them.
     fn take(&mut self, size: u64) -> Result<Extent, TarError> {
         let at = self.at;
-        let padded = size.checked_next_multiple_of(BLOCK).and_then(|size| self.file.part(at, size));
-        let data = padded.and_then(|padded| padded.part(0, size));
-        let data = data.ok_or(TarError::Truncated { what: "data", at })?;
-        self.at += size.next_multiple_of(BLOCK);
+        let end = size.checked_next_multiple_of(BLOCK).and_then(|size| at.checked_add(size));
+        let end = end.filter(|end| self.end == End::Data || *end <= self.file.len());
+        let (Some(end), Some(data)) = (end, self.file.part(at, size)) else {
+            return Err(TarError::Truncated { what: "data", at });
+        };
+        self.at = end;
         Ok(data)
     }
 

@@ -29,6 +29,17 @@ fn names(store: &Store) -> Vec<String> {
 }
 
 #[test]
+fn a_layer_may_end_with_its_last_byte_of_data() {
+    let whole = tar(&[file("a", &"x".repeat(700))]);
+    let cut = 512 + 700;
+    let scratch = Scratch::new("padding");
+    let store = import_bytes(&scratch, "web.tar", &Layout::new(&[whole[..cut].to_vec()]).archive()).unwrap();
+    assert_eq!(names(&store).len(), 1);
+    let short = Layout::new(&[whole[..cut - 1].to_vec()]).archive();
+    assert!(import_bytes(&scratch, "short.tar", &short).is_err());
+}
+
+#[test]
 fn every_format_gives_the_same() {
     let scratch = Scratch::new("formats");
     let layout = Layout::new(&layers());

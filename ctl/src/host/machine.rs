@@ -23,7 +23,7 @@ pub struct Arch {
 }
 
 const ARCHS: [Arch; 2] = [
-    Arch { name: "x86_64", qemu: "qemu-system-x86_64", machine: "q35", console: "ttyS0" },
+    Arch { name: "x86_64", qemu: "qemu-system-x86_64", machine: "q35,sata=off", console: "ttyS0" },
     Arch { name: "aarch64", qemu: "qemu-system-aarch64", machine: "virt", console: "ttyAMA0" },
 ];
 
@@ -132,7 +132,7 @@ mod tests {
         let args = arguments(&machine, Inherited { console: 5, control: 6, monitor: 7 });
         let line = args.iter().map(|arg| arg.to_string_lossy()).collect::<Vec<_>>().join(" ");
         for part in [
-            "-M q35 -accel tcg -cpu max -smp 2 -m 192M",
+            "-M q35,sata=off -accel tcg -cpu max -smp 2 -m 192M",
             "socket,id=control,fd=6",
             "virtserialport,chardev=control,name=io.berth.control",
             "user,id=uplink,hostfwd=tcp:127.0.0.1:8080-:80,hostfwd=udp:127.0.0.1:5353-:53 ",

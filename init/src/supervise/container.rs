@@ -84,10 +84,19 @@ pub fn spec(context: &Context<'_>, unit: &Unit, image: &StoredImage, launch: &La
     spec.process = process(unit, launch)?;
     spec.network = if unit.network == NetworkMode::Host { Network::Host } else { Network::Private };
     spec.shm_size = unit.memory.shm_size;
-    spec.sysctl = unit.security.sysctl.clone().into_iter().collect();
+    spec.sysctl = sysctls(unit);
     spec.privileged = unit.security.profile == Profile::Privileged;
     spec.clone_parent = true;
     Ok(spec)
+}
+
+/// The unit's own, and what people expect of a network namespace that is all theirs: any user may bind any port.
+fn sysctls(unit: &Unit) -> Vec<(String, String)> {
+    let mut all = unit.security.sysctl.clone();
+    if unit.network != NetworkMode::Host {
+        all.entry("net.ipv4.ip_unprivileged_port_start".to_owned()).or_insert_with(|| "0".to_owned());
+    }
+    all.into_iter().collect()
 }
 
 fn process(unit: &Unit, launch: &Launch) -> Result<Process, Error> {

@@ -44,7 +44,9 @@ impl Supervisor {
     }
 
     pub(super) fn unit_files_changed(&mut self) {
-        self.unit_files.drain();
+        if !self.unit_files.has_new("units") {
+            return;
+        }
         let set = source::read_set(Some(&self.set));
         match &set.fault {
             Some(fault) => error!("the new unit set is refused, nothing was changed: {fault}"),

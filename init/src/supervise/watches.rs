@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -75,9 +76,18 @@ impl UnitFiles {
         self.0.as_ref().map(AsFd::as_fd)
     }
 
-    /// As [`CgroupEvents::drain`].
-    pub fn drain(&self) {
-        drain(self.fd());
+    /// Whether a folder of that name was moved in since the last look.
+    pub fn has_new(&self, name: &str) -> bool {
+        let Some(inotify) = &self.0 else {
+            return false;
+        };
+        let mut buffer = [MaybeUninit::uninit(); 4096];
+        let mut reader = inotify::Reader::new(inotify, &mut buffer);
+        let mut found = false;
+        while let Ok(event) = reader.next() {
+            found |= event.file_name().is_some_and(|moved| moved.to_bytes() == name.as_bytes());
+        }
+        found
     }
 }
 
@@ -119,6 +129,21 @@ mod tests {
         assert_eq!(count(), 1);
         events.forget(&unit);
         assert_eq!(count(), 0);
+        fs::remove_dir_all(base).unwrap();
+    }
+
+    #[test]
+    fn only_a_set_that_is_moved_in_counts() {
+        let base = std::env::temp_dir().join(format!("berth-unit-files-{}", std::process::id()));
+        fs::create_dir_all(base.join("new")).unwrap();
+        let files = UnitFiles::watch(base.to_str().unwrap());
+        fs::write(base.join("other.tmp"), "").unwrap();
+        fs::rename(base.join("other.tmp"), base.join("other")).unwrap();
+        assert!(!files.has_new("units"));
+        fs::rename(base.join("new"), base.join("units")).unwrap();
+        assert!(files.has_new("units"));
+        fs::rename(base.join("units"), base.join("away")).unwrap();
+        assert!(!files.has_new("units"));
         fs::remove_dir_all(base).unwrap();
     }
 

@@ -53,10 +53,11 @@ pub fn connect(host: &str, port: u16, text: &str) -> Outcome {
     let address = (host, port).to_socket_addrs()?.next().ok_or("no address")?;
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    writeln!(stream, "{text}")?;
-    let mut answer = vec![0; text.len() + 1];
-    let got = stream.read(&mut answer)?;
-    answer.truncate(got);
+    let line = format!("{text}\n");
+    stream.write_all(line.as_bytes())?;
+    // As much as was sent, in however many pieces it comes; less when the other side closes.
+    let mut answer = Vec::new();
+    stream.take(line.len() as u64).read_to_end(&mut answer)?;
     Ok(io::stdout().write_all(&answer)?)
 }
 
