@@ -1,51 +1,7 @@
 //! Sets of capabilities, as capabilities(7) names them.
 
+use berth_units::capability::ALL as NAMES;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-/// Names in the order of their numbers, without CAP_; include/uapi/linux/capability.h.
-const NAMES: [&str; 41] = [
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "DAC_READ_SEARCH",
-    "FOWNER",
-    "FSETID",
-    "KILL",
-    "SETGID",
-    "SETUID",
-    "SETPCAP",
-    "LINUX_IMMUTABLE",
-    "NET_BIND_SERVICE",
-    "NET_BROADCAST",
-    "NET_ADMIN",
-    "NET_RAW",
-    "IPC_LOCK",
-    "IPC_OWNER",
-    "SYS_MODULE",
-    "SYS_RAWIO",
-    "SYS_CHROOT",
-    "SYS_PTRACE",
-    "SYS_PACCT",
-    "SYS_ADMIN",
-    "SYS_BOOT",
-    "SYS_NICE",
-    "SYS_RESOURCE",
-    "SYS_TIME",
-    "SYS_TTY_CONFIG",
-    "MKNOD",
-    "LEASE",
-    "AUDIT_WRITE",
-    "AUDIT_CONTROL",
-    "SETFCAP",
-    "MAC_OVERRIDE",
-    "MAC_ADMIN",
-    "SYSLOG",
-    "WAKE_ALARM",
-    "BLOCK_SUSPEND",
-    "AUDIT_READ",
-    "PERFMON",
-    "BPF",
-    "CHECKPOINT_RESTORE",
-];
 
 /// A set of capabilities; serialised as a list of names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,21 +12,6 @@ impl Capabilities {
     pub const NONE: Self = Self(0);
     /// Every capability that this version knows.
     pub const ALL: Self = Self((1 << NAMES.len()) - 1);
-    /// What a server that starts as root and drops to a user needs.
-    pub const BASELINE: [&'static str; 11] = [
-        "CHOWN",
-        "DAC_OVERRIDE",
-        "FOWNER",
-        "FSETID",
-        "KILL",
-        "NET_BIND_SERVICE",
-        "SETFCAP",
-        "SETGID",
-        "SETPCAP",
-        "SETUID",
-        "SYS_CHROOT",
-    ];
-
     /// The set of those names, upper case, without CAP_.
     pub fn parse<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Self, CapabilityError> {
         names.into_iter().try_fold(Self::NONE, |set, name| Ok(set.union(Self::parse_one(name)?)))
@@ -126,6 +67,8 @@ impl<'de> Deserialize<'de> for Capabilities {
 
 #[cfg(test)]
 mod tests {
+    use berth_units::capability::BASELINE;
+
     use super::*;
 
     #[test]
@@ -149,6 +92,6 @@ mod tests {
         let two = Capabilities::parse(["KILL", "MKNOD"]).unwrap();
         let one = Capabilities::parse(["KILL"]).unwrap();
         assert_eq!(two.minus(one).union(one), two);
-        assert_eq!(Capabilities::parse(Capabilities::BASELINE).unwrap().names().count(), 11);
+        assert_eq!(Capabilities::parse(BASELINE).unwrap().names().count(), 11);
     }
 }
