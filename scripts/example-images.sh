@@ -134,7 +134,7 @@ allow_anonymous true
 persistence true
 persistence_location /data/
 autosave_interval 60
-log_dest stdout
+log_dest stderr
 END
 }
 
