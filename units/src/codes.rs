@@ -129,6 +129,9 @@ codes! {
         "memory.min <= memory.low <= memory.high <= memory.max, else the larger one never has an effect.";
     STOP_LONGER = 407, "stop longer than the node waits",
         "At a shutdown the node kills what is left after its stop_timeout, before the unit's own time is over.";
+    BIND_IN_VOLUME = 408, "bind that leads through a volume",
+        "What lies in a volume is its units' to change: a link that one of them puts there would lead the bind anywhere \
+         on the node. A volume that is mounted by name is never left.";
     CHECK_PROBE = 420, "check without one way to look",
         "A check has exactly one of `exec`, `http` and `tcp`.";
     UNKNOWN_CHECK = 421, "no such check",

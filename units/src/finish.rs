@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::codes::{
-    CAPABILITY_BOTH, KEY_WITHOUT_EFFECT, LIMITS_ORDER, MOUNT_SOURCE, MOUNT_TARGET, MOUNT_TWICE,
-    NETWORK_WITHOUT_BRIDGE, PORT_WITHOUT_BRIDGE, SYSCTL_SHARED, UPLINK_KEYS, UPLINK_OVERLAP, UPPER_UNUSED,
-    WAIT_PATH,
+    BIND_IN_VOLUME, CAPABILITY_BOTH, KEY_WITHOUT_EFFECT, LIMITS_ORDER, MOUNT_SOURCE, MOUNT_TARGET,
+    MOUNT_TWICE, NETWORK_WITHOUT_BRIDGE, PORT_WITHOUT_BRIDGE, SYSCTL_SHARED, UPLINK_KEYS, UPLINK_OVERLAP,
+    UPPER_UNUSED, WAIT_PATH,
 };
 use crate::fault::Fault;
 use crate::keys::{ContainerDraft, MountDraft, NodeDraft, UplinkWord};
@@ -18,6 +18,8 @@ use crate::resolve::Origin;
 use crate::spec::{Mount, MountSource, NetworkMode, Node, Type, Unit, UplinkMode, Upper};
 pub(crate) use health::{parse_http, parse_status};
 
+/// Where the node keeps volumes.
+const VOLUMES_DIR: &str = "/data/volumes";
 /// Size of a tmpfs mount, bytes.
 const TMPFS_SIZE: u64 = 64 << 20;
 /// Mode of its root.
@@ -97,6 +99,14 @@ fn finish_mount(name: &str, draft: &MountDraft, origin: &Origin, faults: &mut Ve
         let message = format!("'{key}' has no effect on mount '{name}'");
         let help = format!("it belongs to mounts with `{owner}`");
         faults.push(Fault::error(KEY_WITHOUT_EFFECT, origin.key(&path(key)), message).help(help));
+    }
+    if let MountSource::Bind { path: bind, .. } = &source
+        && bind != VOLUMES_DIR
+        && is_within(bind, VOLUMES_DIR)
+    {
+        let message = format!("mount '{name}' binds '{bind}', which a unit can change");
+        let help = "mount the volume by its name, with `subpath` for a part of it";
+        faults.push(Fault::error(BIND_IN_VOLUME, origin.value(&path("bind")), message).help(help));
     }
     let is_bind = matches!(source, MountSource::Bind { .. });
     let target = draft.target.clone()?;

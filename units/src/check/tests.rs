@@ -172,6 +172,11 @@ fn one_unit_against_itself() {
         &["a:mounts.x = {volume = 'v', target = '/a/'};mounts.y = {bind = '/b', target = '//a'}"],
         &["a:4 BU0405 mounts 'x' and 'y' have the same target '/a'"],
     );
+    check(
+        &["a:mounts.x = {bind = '/data/volumes/v/sub', target = '/a'}"],
+        &["a:3 BU0408 mount 'x' binds '/data/volumes/v/sub', which a unit can change"],
+    );
+    check(&["a:mounts.x = {bind = '/data/volumes', target = '/a'}"], &[]);
     check(&["a:memory = {low = '2M', max = '1M'}"], &["a:3 BU0406 memory.low is above memory.max"]);
     check(
         &["a:stop.timeout = '1m'"],
