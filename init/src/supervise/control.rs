@@ -221,12 +221,13 @@ fn spawn_session(socket: Option<BorrowedFd<'_>>, request: &Request) -> Result<()
     let socket = socket.ok_or("the client is gone")?;
     let request = request_file(request).map_err(|error| format!("cannot pass the request on: {error}"))?;
     let argv = ["berth-session".to_owned()];
+    let stderr = std::io::stderr();
     let cgroup = Path::new(super::SYSTEM_CGROUPS).join("session");
     let daemon = Daemon {
         path: Path::new("/bin/berth-session"),
         argv: &argv,
         env: &[],
-        fds: &[(socket, 3), (request.as_fd(), 4)],
+        fds: &[(stderr.as_fd(), 2), (socket, 3), (request.as_fd(), 4)],
         cgroup: Some(&cgroup),
         clone_parent: true,
         oom_score_adj: 0,
