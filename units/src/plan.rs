@@ -214,11 +214,6 @@ pub fn is_wanted(unit: &Unit, seen: &Seen) -> bool {
     }
 }
 
-/// What an idle unit waits for, in words, or `None` when nothing holds it back.
-pub fn waits_for(declared: &Declared, observed: &Observed, unit: &Unit) -> Option<String> {
-    View::new(declared, observed).waits_for(unit)
-}
-
 /// Those that a unit comes after, for [`crate::observed::Run::after`].
 pub fn comes_after(declared: &Declared, unit: &Unit) -> BTreeSet<Name> {
     let before_it = declared.units.values().filter(|other| other.before.contains(&unit.name));

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use berth_runtime::Cgroup;
 use berth_runtime::cgroup::{CgroupError, Limits};
-use berth_runtime::{Cgroup, Daemon};
 use berth_units::Name;
 use berth_units::addresses::{Leases, assign};
 use berth_units::life::{Event, Life};
@@ -30,7 +30,7 @@ use super::poll::{Interest, Poll, Source};
 use super::records::{self, UNITS_DIR};
 use super::source::{Set, read_set};
 use super::watches::{CgroupEvents, UnitFiles};
-use super::{Error, LISTENER, Supervisor, clock, status};
+use super::{Error, LISTENER, Supervisor, clock, program, status};
 use crate::channel::Channel;
 use crate::kmsg::Chain;
 use crate::{coldplug, error, notice};
@@ -111,18 +111,8 @@ impl Supervisor {
 
     /// Nobody waits for its end: PID 1 tells it, and it is no unit's.
     fn start_coldplug(&self) {
-        let argv = ["berth-modules", "--coldplug"].map(String::from);
-        let stderr = std::io::stderr();
-        let daemon = Daemon {
-            path: Path::new("/bin/berth-modules"),
-            argv: &argv,
-            env: &[],
-            fds: &[(stderr.as_fd(), 2)],
-            cgroup: None,
-            clone_parent: true,
-            oom_score_adj: 0,
-        };
-        if let Err(error) = daemon.spawn() {
+        let words = ["/bin/berth-modules", "--coldplug"];
+        if let Err(error) = program::start(&words, &[], None, program::ORDINARY) {
             error!("cannot look for devices: {}; ignoring", Chain(&error));
         }
     }

@@ -5,11 +5,10 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use berth_runtime::{Cgroup, Daemon};
+use berth_runtime::Cgroup;
 use berth_units::Name;
 use berth_units::health::{CheckSeen, Verdict, blame};
 use berth_units::launch::launch;
@@ -17,12 +16,11 @@ use berth_units::observed::{Moment, Seen};
 use berth_units::spec::{Check, Probe, Unit};
 use berth_units::wire::PACKET_MAX;
 use berth_units::wire::control::Exec;
-use rustix::fs::MemfdFlags;
 
 use super::container::{self, cgroup_dir};
 use super::daemons::wait;
 use super::poll::{Interest, Source};
-use super::{SYSTEM_CGROUPS, Supervisor, clock, signal};
+use super::{SYSTEM_CGROUPS, Supervisor, clock, program, signal};
 use crate::channel::{Channel, Received};
 use crate::check::{Order, Orders, Report};
 use crate::kmsg::Chain;
@@ -101,24 +99,15 @@ impl Supervisor {
         let orders = self.orders(name)?;
         let pid = self.observed.units.get(name).and_then(|seen| seen.record.run.as_ref()).map(|run| run.pid);
         let netns = open_netns(pid.unwrap_or_default(), &cgroup_dir(name)).map_err(|error| text(&error))?;
-        let orders = memory_file(&orders).map_err(|error| text(&error))?;
+        let orders = program::memory_file(&orders).map_err(|error| text(&error))?;
         let (ours, theirs) = Channel::pair().map_err(|error| text(&error))?;
         let cgroup = Cgroup::ensure(Path::new(SYSTEM_CGROUPS).join("check")).map_err(|error| text(&error))?;
-        let argv = [PROGRAM.to_owned(), name.to_string()];
-        let stderr = std::io::stderr();
-        let daemon = Daemon {
-            path: Path::new(PROGRAM),
-            argv: &argv,
-            env: &[],
-            fds: &[(stderr.as_fd(), 2), (theirs.as_fd(), 3), (netns.as_fd(), 4), (orders.as_fd(), 5)],
-            cgroup: Some(cgroup.path()),
-            clone_parent: true,
-            oom_score_adj: -900,
-        };
         self.poll
             .add(&ours, Source::Checker(name.clone()), Interest::Read)
             .map_err(|error| error.to_string())?;
-        let running = daemon.spawn().map_err(|error| text(&error))?;
+        let fds = [(theirs.as_fd(), 3), (netns.as_fd(), 4), (orders.as_fd(), 5)];
+        let running = program::start(&[PROGRAM, name.as_str()], &fds, Some(cgroup.path()), program::NEEDED)
+            .map_err(|error| text(&error))?;
         Ok((running.pid, ours))
     }
 
@@ -217,11 +206,4 @@ fn open_netns(pid: i32, cgroup: &Path) -> std::io::Result<OwnedFd> {
         true => Ok(netns.into()),
         false => Err(std::io::ErrorKind::NotFound.into()),
     }
-}
-
-fn memory_file(value: &impl serde::Serialize) -> std::io::Result<OwnedFd> {
-    let mut file = File::from(rustix::fs::memfd_create("orders", MemfdFlags::CLOEXEC)?);
-    file.write_all(&serde_json::to_vec(value)?)?;
-    std::io::Seek::rewind(&mut file)?;
-    Ok(file.into())
 }

@@ -1,10 +1,8 @@
 //! What a call of the control interface does.
 
-use std::io::Write;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
-use berth_runtime::Daemon;
 use berth_units::Name;
 use berth_units::launch::launch;
 use berth_units::life::{Event, Life};
@@ -14,12 +12,11 @@ use berth_units::spec::{Declared, LogSink};
 use berth_units::wire::control::{Call, DESCRIPTION, Exec, Fault, Logs, Then};
 use berth_units::wire::init::ToInit;
 use berth_units::wire::session;
-use rustix::fs::MemfdFlags;
 use serde_json::{Value, json};
 
 use super::clients::{Asked, Reply, Sent};
 use super::poll::{Interest, Source};
-use super::{Supervisor, container};
+use super::{Supervisor, container, program};
 use crate::kmsg::Chain;
 use crate::session::Request;
 use crate::{notice, warning};
@@ -219,28 +216,13 @@ fn rivals(declared: &Declared, unit: &Name) -> Vec<Name> {
 /// The session process: descriptor 3 is the connection, 4 what to do.
 fn spawn_session(socket: Option<BorrowedFd<'_>>, request: &Request) -> Result<(), String> {
     let socket = socket.ok_or("the client is gone")?;
-    let request = request_file(request).map_err(|error| format!("cannot pass the request on: {error}"))?;
-    let argv = ["berth-session".to_owned()];
-    let stderr = std::io::stderr();
+    let request =
+        program::memory_file(request).map_err(|error| format!("cannot pass the request on: {error}"))?;
     let cgroup = Path::new(super::SYSTEM_CGROUPS).join("session");
-    let daemon = Daemon {
-        path: Path::new("/bin/berth-session"),
-        argv: &argv,
-        env: &[],
-        fds: &[(stderr.as_fd(), 2), (socket, 3), (request.as_fd(), 4)],
-        cgroup: Some(&cgroup),
-        clone_parent: true,
-        oom_score_adj: 0,
-    };
-    daemon.spawn().map(drop).map_err(|error| Chain(&error).to_string())
-}
-
-fn request_file(request: &Request) -> std::io::Result<OwnedFd> {
-    let memfd = rustix::fs::memfd_create("session", MemfdFlags::CLOEXEC)?;
-    let mut file = std::fs::File::from(memfd);
-    file.write_all(&serde_json::to_vec(request)?)?;
-    std::io::Seek::rewind(&mut file)?;
-    Ok(file.into())
+    let fds = [(socket, 3), (request.as_fd(), 4)];
+    program::start(&["/bin/berth-session"], &fds, Some(&cgroup), program::ORDINARY)
+        .map(drop)
+        .map_err(|error| Chain(&error).to_string())
 }
 
 fn failed(error: &dyn std::error::Error) -> Fault {

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
 use berth_runtime::cgroup::CgroupError;
-use berth_runtime::{Cgroup, Daemon, read_status};
+use berth_runtime::{Cgroup, read_status};
 use berth_units::Name;
 use berth_units::observed::{Attach, NetworkSeen};
 use berth_units::wire::PACKET_MAX;
@@ -16,7 +16,7 @@ use super::container::cgroup_dir;
 use super::daemons::Kind;
 use super::link::fd_name;
 use super::poll::{Interest, Source};
-use super::{SYSTEM_CGROUPS, Supervisor, clock, network, source};
+use super::{SYSTEM_CGROUPS, Supervisor, clock, network, program, source};
 use crate::channel::{Channel, Received};
 use crate::kmsg::Chain;
 use crate::{error, notice, warning};
@@ -80,22 +80,9 @@ impl Supervisor {
     fn start_daemon(&mut self, kind: Kind) -> Result<i32, String> {
         let cgroup = new_group(kind).map_err(|error| Chain(&error).to_string())?;
         let theirs = self.connect_daemon(kind).map_err(|error| format!("no channel: {error}"))?;
-        let argv: Vec<_> = kind.command().iter().map(|word| (*word).to_owned()).collect();
-        let program = argv.first().cloned().unwrap_or_default();
-        // Standard error goes where ours goes: the kernel's log.
-        let stderr = std::io::stderr();
-        let mut inherited = vec![(stderr.as_fd(), 2)];
-        inherited.extend(theirs.as_ref().map(|channel| (channel.as_fd(), 3)));
-        let daemon = Daemon {
-            path: Path::new(&program),
-            argv: &argv,
-            env: &[],
-            fds: &inherited,
-            cgroup: Some(cgroup.path()),
-            clone_parent: true,
-            oom_score_adj: -900,
-        };
-        let running = daemon.spawn().map_err(|error| Chain(&error).to_string())?;
+        let channel: Vec<_> = theirs.iter().map(|channel| (channel.as_fd(), 3)).collect();
+        let running = program::start(kind.command(), &channel, Some(cgroup.path()), program::NEEDED)
+            .map_err(|error| Chain(&error).to_string())?;
         self.daemon_status.insert(kind, running.status);
         self.greet_daemon(kind);
         Ok(running.pid)

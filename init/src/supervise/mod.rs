@@ -22,6 +22,7 @@ mod inbox;
 mod link;
 mod network;
 mod poll;
+mod program;
 mod records;
 mod rest;
 mod signal;

@@ -12,6 +12,10 @@ use crate::restart::{End, after_exit};
 use crate::spec::{Attachment, Depends, Policy, Type};
 use crate::wire::control::ExitReason;
 
+fn waits_for(declared: &Declared, observed: &Observed, unit: &Unit) -> Option<String> {
+    View::new(declared, observed).waits_for(unit)
+}
+
 fn name(text: &str) -> Name {
     Name::parse(text).unwrap()
 }
