@@ -5,14 +5,15 @@
 
 mod health;
 mod lifecycle;
+mod network;
+mod node;
+mod program;
 mod resources;
 mod security;
+mod storage;
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
 use std::time::Duration;
-
-use serde::{Deserialize, Serialize};
 
 use crate::{Name, Reference};
 
@@ -21,8 +22,12 @@ pub use lifecycle::{
     Arch, Conditions, Depends, OnLimit, OnRestart, OnStop, OnUnmet, Policy, Restart, Stop, Strength, Type,
     Until, WaitFor,
 };
+pub use network::{Attachment, Ipv4Net, Network, NetworkMode, Port, Protocol};
+pub use node::{Node, Uplink, UplinkMode};
+pub use program::{Image, Log, LogSink, Process, Rootfs, Upper};
 pub use resources::{Cpu, Io, IoLimit, Memory, Pids};
 pub use security::{Profile, Security};
+pub use storage::{Mount, MountSource, Volume};
 
 /// A whole unit set: valid together or not at all.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -39,79 +44,6 @@ pub struct Declared {
 
 /// The network of units that are in bridge mode and name none.
 pub const DEFAULT_NETWORK: &str = "default";
-
-/// `node.toml`: what the node itself is.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Node {
-    /// Host name, also shown in `berth status`.
-    pub hostname: Name,
-    /// How the node reaches the outside.
-    pub uplink: Uplink,
-    /// How long a shutdown may take before what is left is killed.
-    pub stop_timeout: Duration,
-    /// Memory that units together cannot take from the node.
-    pub memory_reserve: u64,
-    /// Words appended to the kernel command line by the builder.
-    pub kernel_append: Vec<String>,
-    /// Kernel modules loaded at boot beyond those that berth needs.
-    pub kernel_modules: Vec<String>,
-}
-
-impl Default for Node {
-    fn default() -> Self {
-        Self {
-            hostname: Name::parse("berth").unwrap_or_else(|_| unreachable!("a literal that is a name")),
-            uplink: Uplink::default(),
-            stop_timeout: Duration::from_secs(30),
-            memory_reserve: 32 << 20,
-            kernel_append: Vec::new(),
-            kernel_modules: Vec::new(),
-        }
-    }
-}
-
-/// `[uplink]` of node.toml. First cut: one ethernet link.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Uplink {
-    /// Interface name, or none for the first ethernet link that has a driver.
-    pub interface: Option<String>,
-    /// How it gets its address.
-    pub mode: UplinkMode,
-}
-
-/// How the uplink gets its address.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum UplinkMode {
-    /// DHCPv4.
-    Dhcp,
-    /// Written in node.toml.
-    Static {
-        /// Address with its prefix length.
-        address: Ipv4Net,
-        /// Default route.
-        gateway: Option<Ipv4Addr>,
-        /// Name servers that the built-in DNS forwards to.
-        dns: Vec<Ipv4Addr>,
-    },
-    /// The node stays off the network.
-    None,
-}
-
-impl Default for Uplink {
-    fn default() -> Self {
-        Self { interface: None, mode: UplinkMode::Dhcp }
-    }
-}
-
-/// An IPv4 address with a prefix length, e.g. `10.89.0.1/24`: of a subnet the host bits are zero.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Ipv4Net {
-    /// Address.
-    pub address: Ipv4Addr,
-    /// Prefix length, 0 to 32.
-    pub prefix: u8,
-}
 
 /// A container on this node.
 #[derive(Clone, Debug, PartialEq)]
@@ -249,208 +181,4 @@ pub enum Start {
     Boot,
     /// Only by `berth start`.
     Manual,
-}
-
-/// `[image]`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Image {
-    /// `ref`, in normal form.
-    pub reference: Reference,
-}
-
-/// `[rootfs]`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Rootfs {
-    /// The root is mounted read-only.
-    pub read_only: bool,
-    /// Paths that get a small tmpfs when the root is read-only.
-    pub tmpfs: Vec<String>,
-    /// Where writes go when the root is writable.
-    pub upper: Upper,
-    /// Size of a tmpfs upper layer, bytes.
-    pub size: u64,
-}
-
-impl Default for Rootfs {
-    fn default() -> Self {
-        Self {
-            read_only: true,
-            tmpfs: ["/tmp", "/run", "/var/tmp"].map(String::from).to_vec(),
-            upper: Upper::Tmpfs,
-            size: 256 << 20,
-        }
-    }
-}
-
-/// `rootfs.upper`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Upper {
-    /// RAM; gone with the container.
-    Tmpfs,
-    /// The data partition; emptied at every start.
-    Disk,
-}
-
-/// `[process]`.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Process {
-    /// Replaces the image's Entrypoint, and clears its Cmd.
-    pub entrypoint: Option<Vec<String>>,
-    /// Replaces the image's Cmd.
-    pub args: Option<Vec<String>>,
-    /// Absolute; the image's WorkingDir or `/`.
-    pub workdir: Option<String>,
-    /// `uid[:gid]` or `name[:group]`, looked up in the image; the image's User or root.
-    pub user: Option<String>,
-    /// Supplementary groups, ids or names.
-    pub groups: Vec<String>,
-    /// File mode creation mask.
-    pub umask: Option<u32>,
-    /// By lower-case resource name without RLIMIT_ (`nofile`): soft and hard, [`u64::MAX`] is unlimited.
-    pub rlimits: BTreeMap<String, (u64, u64)>,
-    /// -1000 to 1000.
-    pub oom_score_adj: i16,
-}
-
-/// `[mounts.NAME]`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Mount {
-    /// What is mounted.
-    pub source: MountSource,
-    /// Absolute path in the container.
-    pub target: String,
-    /// A bind is read-only unless told otherwise, a volume and a tmpfs are writable.
-    pub read_only: bool,
-    /// `exec` allowed; nosuid and nodev always hold.
-    pub exec: bool,
-}
-
-/// What `[mounts.NAME]` mounts.
-#[derive(Clone, Debug, PartialEq)]
-pub enum MountSource {
-    /// A named volume on the data partition.
-    Volume {
-        /// Its name.
-        volume: Name,
-        /// A directory below it.
-        subpath: Option<String>,
-    },
-    /// A path of the node.
-    Bind {
-        /// Absolute; must exist unless `create`.
-        path: String,
-        /// Make a directory when it is absent.
-        create: bool,
-    },
-    /// RAM.
-    Tmpfs {
-        /// Bytes.
-        size: u64,
-        /// Mode of its root.
-        mode: u32,
-    },
-}
-
-/// `network.mode`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NetworkMode {
-    /// Its own network namespace, attached to declared networks.
-    Bridge,
-    /// The node's.
-    Host,
-    /// Its own, with nothing but loopback.
-    None,
-}
-
-/// `[networks.NAME]` of a container.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Attachment {
-    /// A fixed address; chosen and kept stable otherwise.
-    pub ipv4: Option<Ipv4Addr>,
-    /// More names that answer for it on this network.
-    pub aliases: Vec<String>,
-}
-
-/// `[ports.NAME]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Port {
-    /// Port of the node.
-    pub host: u16,
-    /// Port in the container.
-    pub container: u16,
-    /// Protocol.
-    pub protocol: Protocol,
-    /// Only on this address of the node; all of them otherwise.
-    pub host_ip: Option<Ipv4Addr>,
-}
-
-/// Transport protocol of a published port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Protocol {
-    /// TCP.
-    Tcp,
-    /// UDP.
-    Udp,
-}
-
-/// `[log]`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Log {
-    /// Where output goes.
-    pub to: LogSink,
-    /// A file is rotated at this size, bytes.
-    pub max_size: u64,
-    /// Rotated files kept.
-    pub keep: u32,
-}
-
-impl Default for Log {
-    fn default() -> Self {
-        Self { to: LogSink::Store, max_size: 10 << 20, keep: 5 }
-    }
-}
-
-/// `log.to`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogSink {
-    /// Files on the data partition.
-    Store,
-    /// Files in RAM.
-    Ram,
-    /// Discarded.
-    None,
-}
-
-/// `kind = "network"`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Network {
-    /// `ipv4.subnet`; the resolver gives each network that names none its own /24 of 10.88.0.0/13.
-    pub subnet: Ipv4Net,
-    /// Address of the bridge; the first one of the subnet by default.
-    pub gateway: Ipv4Addr,
-    /// Masquerade towards the uplink.
-    pub nat: bool,
-    /// No way out and none in, only between its members.
-    pub internal: bool,
-    /// Bytes; 1500 by default.
-    pub mtu: u32,
-}
-
-/// `kind = "volume"`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Volume {
-    /// Owner of its root.
-    pub uid: u32,
-    /// Group of its root.
-    pub gid: u32,
-    /// Mode of its root.
-    pub mode: u32,
-}
-
-impl Default for Volume {
-    fn default() -> Self {
-        Self { uid: 0, gid: 0, mode: 0o755 }
-    }
 }

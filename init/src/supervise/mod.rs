@@ -15,6 +15,7 @@ mod container;
 mod control;
 mod daemons;
 mod disks;
+mod ending;
 mod execute;
 mod facts;
 mod health;
@@ -27,6 +28,7 @@ mod records;
 mod rest;
 mod signal;
 mod source;
+mod starting;
 mod status;
 mod watches;
 

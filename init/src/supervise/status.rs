@@ -49,7 +49,7 @@ impl Supervisor {
     fn container_status(&self, view: &View<'_>, name: &Name, seen: &Seen) -> UnitStatus {
         let unit = self.set.declared.units.get(name);
         let record = &seen.record;
-        let usage = record.run.as_ref().map(|_| Cgroup::at(super::execute::cgroup_dir(name)).stats());
+        let usage = record.run.as_ref().map(|_| Cgroup::at(super::container::cgroup_dir(name)).stats());
         let image = unit.and_then(|unit| self.images.images.get(&unit.image.reference));
         UnitStatus {
             why: why(view, unit, seen),
@@ -136,7 +136,7 @@ fn why(view: &View<'_>, unit: Option<&Unit>, seen: &Seen) -> Option<String> {
         Life::Ready => health::complaint(unit, &record.health),
         Life::Stopping | Life::Killing => record.run.as_ref()?.unhealthy.clone(),
         Life::Skipped => record.note.as_ref().map(|note| format!("skipped: {note}")),
-        Life::Backoff | Life::Failed => record.last_exit.as_ref().map(super::execute::describe_exit),
+        Life::Backoff | Life::Failed => record.last_exit.as_ref().map(super::ending::describe_exit),
         _ => None,
     }
 }

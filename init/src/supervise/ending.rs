@@ -1,0 +1,125 @@
+//! How runs end: what PID 1 tells of it, why it was, and what follows.
+
+use berth_runtime::Cgroup;
+use berth_units::Name;
+use berth_units::life::{Event, Life, Rest};
+use berth_units::restart::after_exit;
+use berth_units::time::rfc3339;
+use berth_units::wire::control::{ExitReason, LastExit};
+use berth_units::wire::init::ExitStatus;
+
+use super::container::cgroup_dir;
+use super::poll::Source;
+use super::{Supervisor, clock};
+use crate::notice;
+
+impl Supervisor {
+    /// The process of a unit has ended; `None` when it is no unit's.
+    pub(super) fn unit_exited(&mut self, pid: i32, status: ExitStatus) -> Option<()> {
+        let is_it =
+            |seen: &berth_units::observed::Seen| seen.record.run.as_ref().is_some_and(|run| run.pid == pid);
+        let name = self.observed.units.iter().find(|(_, seen)| is_it(seen)).map(|(name, _)| name.clone())?;
+        // The status pipe may tell why, and may not have been read yet.
+        self.status_changed(&name);
+        let oom = Cgroup::at(cgroup_dir(&name)).memory_events().is_ok_and(|events| events.oom_kill > 0);
+        let record = &self.observed.units.get(&name)?.record;
+        let run = record.run.as_ref()?;
+        let (code, signal) = match status {
+            ExitStatus::Code(code) => (Some(i32::from(code)), None),
+            ExitStatus::Signal(signal) => (None, Some(i32::from(signal))),
+        };
+        let reason = if run.failure.is_some() {
+            ExitReason::StartFailed
+        } else if run.unhealthy.is_some() {
+            ExitReason::Unhealthy
+        } else if run.timed_out {
+            ExitReason::StartTimeout
+        } else if run.expired {
+            ExitReason::RuntimeMax
+        } else if matches!(record.life, Life::Stopping | Life::Killing) {
+            ExitReason::Stopped
+        } else if oom && signal == Some(9) {
+            ExitReason::Oom
+        } else if signal.is_some() {
+            ExitReason::Signal
+        } else {
+            ExitReason::Exit
+        };
+        let failure = run.failure.clone().or_else(|| run.unhealthy.clone());
+        self.ended(&name, (reason, code, signal), failure);
+        Some(())
+    }
+
+    /// Writes an end down and what follows from it.
+    pub(super) fn ended(
+        &mut self,
+        name: &Name,
+        end: (ExitReason, Option<i32>, Option<i32>),
+        detail: Option<String>,
+    ) {
+        self.held.remove(name);
+        self.close_kept("status", name, &Source::Status(name.clone()));
+        self.close_kept("ready", name, &Source::ReadyLine(name.clone()));
+        let (reason, code, signal) = end;
+        let now = clock::now();
+        let draining = self.observed.draining;
+        let Some(seen) = self.observed.units.get_mut(name) else {
+            return;
+        };
+        let record = &mut seen.record;
+        record.again &= !draining;
+        let after = after_exit(self.set.declared.units.get(name), record, (reason, code), now);
+        let last = LastExit { reason, code, signal, at: rfc3339(clock::wall()), detail };
+        if matches!(after.rest, Rest::Backoff | Rest::Failed) {
+            notice!("{name}: {}", describe_exit(&last));
+        }
+        match after.rest {
+            Rest::Completed => notice!("{name} completed"),
+            Rest::Stopped | Rest::Idle => notice!("{name} stopped"),
+            Rest::Backoff | Rest::Failed => {}
+        }
+        record.failures = after.failures;
+        record.recent = after.recent;
+        record.last_exit = Some(last);
+        record.step(Event::Exited(after.rest), now);
+        record.next_try = after.next_try;
+        if after.rest == Rest::Backoff {
+            record.restarts += 1;
+        }
+        // Before the end is written down: who dies in between comes here again.
+        self.chain(name, after.rest);
+        if after.reboot {
+            self.reboot_over(name);
+        }
+        self.save(name);
+        self.tell_log_of_end(name);
+        self.look_at_cgroup(name);
+    }
+
+    /// Sees whether something of a unit still runs; an empty cgroup is removed, and with it its counters.
+    pub(super) fn look_at_cgroup(&mut self, name: &Name) {
+        let cgroup = Cgroup::at(cgroup_dir(name));
+        let Some(seen) = self.observed.units.get_mut(name) else {
+            return;
+        };
+        seen.populated = cgroup.populated().unwrap_or(false);
+        if !seen.populated && !seen.record.life.has_process() {
+            drop(cgroup.remove());
+        }
+    }
+}
+
+/// How a run ended, for people.
+pub(super) fn describe_exit(exit: &LastExit) -> String {
+    let how = match (exit.reason, exit.code, exit.signal) {
+        (ExitReason::Oom, ..) => "out of memory: over memory.max, killed by the kernel".to_owned(),
+        (ExitReason::StartFailed, ..) => "could not be started".to_owned(),
+        (ExitReason::RuntimeMax, ..) => "had run for runtime_max, stopped".to_owned(),
+        (ExitReason::StartTimeout, ..) => "was not ready in time, killed".to_owned(),
+        (ExitReason::Unhealthy, ..) => "unhealthy, ended".to_owned(),
+        (_, Some(code), _) => format!("exit code {code}"),
+        (_, None, Some(signal)) => format!("killed by signal {signal}"),
+        (_, None, None) => "ended".to_owned(),
+    };
+    exit.detail.as_ref().map_or(how.clone(), |detail| format!("{how}: {detail}"))
+}

@@ -1,0 +1,246 @@
+//! The way from a unit to a running program: its cgroup, pipes and held process, its network, the word to go, and
+//! what it says of its own start.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use berth_runtime::{Cgroup, Status as StepStatus, Stdio, Step, StepError, read_status, spawn};
+use berth_units::Name;
+use berth_units::health::Health;
+use berth_units::launch::launch;
+use berth_units::life::Event;
+use berth_units::observed::{Attach, Run};
+use berth_units::plan::{comes_after, fingerprint};
+use berth_units::spec::{LogSink, Ready, Unit};
+use berth_units::wire::control::ExitReason;
+use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
+
+use super::container::{self, Context, Error, cgroup_dir};
+use super::link::fd_name;
+use super::poll::{Interest, Source};
+use super::{Supervisor, clock, network};
+use crate::error;
+use crate::kmsg::Chain;
+
+impl Supervisor {
+    pub(super) fn start(&mut self, name: &Name) {
+        let Some(unit) = self.set.declared.units.get(name).cloned() else {
+            return;
+        };
+        if let Err(error) = self.try_start(&unit) {
+            let why = Chain(&error).to_string();
+            self.drop_start(name);
+            self.ended(name, (ExitReason::StartFailed, None, None), Some(why));
+        }
+    }
+
+    fn try_start(&mut self, unit: &Unit) -> Result<(), Error> {
+        let image = container::find_image(&self.images.images, unit)?.clone();
+        let launch = launch(unit, &image.config)?;
+        let cgroup = Cgroup::renew(cgroup_dir(&unit.name))?;
+        self.watch_cgroup(&unit.name);
+        cgroup.set(&container::limits(unit, self.node_memory)?)?;
+        let context = Context { declared: &self.set.declared, leases: &self.leases };
+        let spec = container::spec(&context, unit, &image, &launch)?;
+        let (stdout, stderr) = self.log_pipes(unit)?;
+        let ready = self.ready_pipe(unit)?;
+        let system = |doing| move |error: std::io::Error| Error::System(doing, error);
+        let null = std::fs::File::open("/dev/null").map_err(system("open '/dev/null'"))?;
+        let extra = ready.iter().map(|(fd, number)| (fd.as_fd(), *number)).collect();
+        let stdio = Stdio { stdin: null.as_fd(), stdout: stdout.as_fd(), stderr: stderr.as_fd(), extra };
+        let held = spawn(&spec, &stdio)?;
+        // Kept before the process is noted: the next supervisor needs it for every process that it finds noted.
+        let status = held.status.try_clone().map_err(system("keep a status pipe"))?;
+        self.link.keep(&fd_name("status", &unit.name), status).map_err(system("keep a status pipe"))?;
+        let Some(seen) = self.observed.units.get_mut(&unit.name) else {
+            return Ok(());
+        };
+        seen.record.runs += 1;
+        seen.record.run = Some(Run {
+            number: seen.record.runs,
+            pid: held.pid,
+            started: clock::now(),
+            fingerprint: fingerprint(unit),
+            after: comes_after(&self.set.declared, unit),
+            ..Run::default()
+        });
+        seen.record.health = Health::begin(unit, clock::now());
+        seen.populated = true;
+        seen.killed = false;
+        seen.attach = Attach::Unasked;
+        self.step(&unit.name, Event::Spawned);
+        self.held.insert(unit.name.clone(), held);
+        Ok(())
+    }
+
+    /// Nothing is left of a start that did not come to a process.
+    fn drop_start(&mut self, name: &Name) {
+        self.held.remove(name);
+        drop(Cgroup::at(cgroup_dir(name)).remove());
+    }
+
+    /// The write ends of a unit's log pipes. The pipes live as long as the unit is declared: what a dead process
+    /// wrote last is still read, and a restart writes to the same ones.
+    fn log_pipes(&mut self, unit: &Unit) -> Result<(OwnedFd, OwnedFd), Error> {
+        let system = |error: std::io::Error| Error::System("make its log pipes", error);
+        if unit.log.to == LogSink::None {
+            let null = || std::fs::File::options().write(true).open("/dev/null").map(OwnedFd::from);
+            return Ok((null().map_err(system)?, null().map_err(system)?));
+        }
+        let mut ends = Vec::new();
+        let mut made = false;
+        for what in ["stdout", "stderr"] {
+            let name = fd_name(what, &unit.name);
+            if self.link.kept(&name).is_none() {
+                self.link.keep(&name, log_pipe().map_err(system)?).map_err(system)?;
+                made = true;
+            }
+            let reader = self.link.kept(&name).ok_or_else(|| system(std::io::ErrorKind::NotFound.into()))?;
+            ends.push(reopen(reader, false).map_err(system)?);
+        }
+        if made {
+            self.tell_log(&unit.name);
+        }
+        match <[OwnedFd; 2]>::try_from(ends) {
+            Ok([stdout, stderr]) => Ok((stdout, stderr)),
+            Err(_) => Err(system(std::io::ErrorKind::NotFound.into())),
+        }
+    }
+
+    /// The write end of the pipe on which a unit says that it is ready, and its number.
+    fn ready_pipe(&mut self, unit: &Unit) -> Result<Option<(OwnedFd, u8)>, Error> {
+        let Ready::Fd(number) = unit.ready else {
+            return Ok(None);
+        };
+        let system = |error: std::io::Error| Error::System("make its ready pipe", error);
+        let flags = PipeFlags::CLOEXEC | PipeFlags::NONBLOCK;
+        let (reader, writer) = pipe_with(flags).map_err(|error| system(error.into()))?;
+        self.poll.add(&reader, Source::ReadyLine(unit.name.clone()), Interest::Read).map_err(system)?;
+        self.link.keep(&fd_name("ready", &unit.name), reader).map_err(system)?;
+        Ok(Some((writer, number)))
+    }
+
+    pub(super) fn attach(&mut self, name: &Name) {
+        let unit = self.set.declared.units.get(name);
+        let interfaces =
+            unit.map(|unit| network::interfaces(&self.set.declared, &self.leases, unit)).unwrap_or_default();
+        if !self.held.contains_key(name) {
+            // Not ours to let go: it was made by a supervisor before us, or is on its way out. Its end follows, or
+            // the word that it runs.
+            return self.set_attach(name, Attach::Asked);
+        }
+        let Some(interfaces) = interfaces else {
+            return self.fail_run(name, "no address is left in one of its networks");
+        };
+        if interfaces.is_empty() {
+            return self.set_attach(name, Attach::Done);
+        }
+        self.ask_attach(name, interfaces);
+        self.set_attach(name, Attach::Asked);
+    }
+
+    fn set_attach(&mut self, name: &Name, attach: Attach) {
+        if let Some(seen) = self.observed.units.get_mut(name) {
+            seen.attach = attach;
+        }
+    }
+
+    pub(super) fn release(&mut self, name: &Name) {
+        let Some(held) = self.held.remove(name) else {
+            return self.set_attach(name, Attach::Asked);
+        };
+        match held.release() {
+            Ok(_running) => {
+                self.step(name, Event::Released);
+                self.watch_status(name);
+            }
+            Err(error) => self.fail_run(name, &format!("cannot let it go: {error}")),
+        }
+    }
+
+    /// Waits for the word of a unit's process on execve.
+    pub(super) fn watch_status(&mut self, name: &Name) {
+        let Some(status) = self.link.kept(&fd_name("status", name)) else {
+            return;
+        };
+        if let Err(error) = self.poll.add(status, Source::Status(name.clone()), Interest::Read) {
+            error!("cannot watch the start of '{name}': {error}; ignoring");
+        }
+    }
+
+    /// Its process said something of its way to execve.
+    pub(super) fn status_changed(&mut self, name: &Name) {
+        let Some(status) = self.link.kept(&fd_name("status", name)) else {
+            return self.poll.forget(&Source::Status(name.clone()));
+        };
+        match read_status(status) {
+            Ok(StepStatus::Pending) => return,
+            Ok(StepStatus::Executed) => self.executed(name),
+            Ok(StepStatus::Failed(failed)) if is_abandoned(&failed) => {}
+            Ok(StepStatus::Failed(failed)) => self.note_failure(name, failed.to_string()),
+            Err(error) => self.note_failure(name, format!("its status cannot be read: {error}")),
+        }
+        self.close_kept("status", name, &Source::Status(name.clone()));
+    }
+
+    fn executed(&mut self, name: &Name) {
+        self.step(name, Event::Executed);
+        if self.set.declared.units.get(name).is_some_and(|unit| unit.ready == Ready::Exec) {
+            self.said_ready(name);
+        } else {
+            self.settle_readiness(name);
+        }
+    }
+
+    /// A unit wrote to its ready descriptor, or closed it.
+    pub(super) fn ready_line(&mut self, name: &Name) {
+        // Its execve comes before its words, whatever order the events have: its status is not awaited before it is
+        // let go, and only what runs can become ready.
+        self.status_changed(name);
+        let Some(pipe) = self.link.kept(&fd_name("ready", name)) else {
+            return self.poll.forget(&Source::ReadyLine(name.clone()));
+        };
+        let mut buffer = [0; 256];
+        match rustix::io::read(pipe, &mut buffer) {
+            Ok(0) => {}
+            Ok(len) if buffer.iter().take(len).any(|byte| *byte == b'\n') => self.said_ready(name),
+            Ok(_) | Err(_) => return,
+        }
+        self.close_kept("ready", name, &Source::ReadyLine(name.clone()));
+    }
+}
+
+/// Whether a process ended for want of the supervisor that held it: nobody's fault, and no failure of the unit.
+fn is_abandoned(failed: &StepError) -> bool {
+    failed.step == Step::Wait && Errno::from_raw_os_error(failed.errno) == Errno::CANCELED
+}
+
+/// A pipe open at both ends through one descriptor: its reader never sees an end, whoever else writes or not.
+fn log_pipe() -> std::io::Result<OwnedFd> {
+    let (reader, _writer) = pipe_with(PipeFlags::CLOEXEC)?;
+    reopen(reader, true)
+}
+
+/// Another end of a pipe, to write and perhaps to read: open(2) of its name in /proc makes one.
+fn reopen(pipe: impl AsFd, read: bool) -> std::io::Result<OwnedFd> {
+    let path = format!("/proc/self/fd/{}", pipe.as_fd().as_raw_fd());
+    Ok(std::fs::File::options().read(read).write(true).open(path)?.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_supervisor_that_is_gone_is_nobodys_fault() {
+        let failed = |step, errno: Errno| StepError {
+            step,
+            index: 0,
+            errno: errno.raw_os_error(),
+            subject: String::new(),
+        };
+        assert!(is_abandoned(&failed(Step::Wait, Errno::CANCELED)));
+        assert!(!is_abandoned(&failed(Step::Wait, Errno::IO)));
+        assert!(!is_abandoned(&failed(Step::Exec, Errno::CANCELED)));
+    }
+}

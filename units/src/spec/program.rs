@@ -1,0 +1,97 @@
+//! Which image runs, the root that is made of it, the process, and its output.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Reference;
+
+/// `[image]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Image {
+    /// `ref`, in normal form.
+    pub reference: Reference,
+}
+
+/// `[rootfs]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rootfs {
+    /// The root is mounted read-only.
+    pub read_only: bool,
+    /// Paths that get a small tmpfs when the root is read-only.
+    pub tmpfs: Vec<String>,
+    /// Where writes go when the root is writable.
+    pub upper: Upper,
+    /// Size of a tmpfs upper layer, bytes.
+    pub size: u64,
+}
+
+impl Default for Rootfs {
+    fn default() -> Self {
+        Self {
+            read_only: true,
+            tmpfs: ["/tmp", "/run", "/var/tmp"].map(String::from).to_vec(),
+            upper: Upper::Tmpfs,
+            size: 256 << 20,
+        }
+    }
+}
+
+/// `rootfs.upper`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Upper {
+    /// RAM; gone with the container.
+    Tmpfs,
+    /// The data partition; emptied at every start.
+    Disk,
+}
+
+/// `[process]`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Process {
+    /// Replaces the image's Entrypoint, and clears its Cmd.
+    pub entrypoint: Option<Vec<String>>,
+    /// Replaces the image's Cmd.
+    pub args: Option<Vec<String>>,
+    /// Absolute; the image's WorkingDir or `/`.
+    pub workdir: Option<String>,
+    /// `uid[:gid]` or `name[:group]`, looked up in the image; the image's User or root.
+    pub user: Option<String>,
+    /// Supplementary groups, ids or names.
+    pub groups: Vec<String>,
+    /// File mode creation mask.
+    pub umask: Option<u32>,
+    /// By lower-case resource name without RLIMIT_ (`nofile`): soft and hard, [`u64::MAX`] is unlimited.
+    pub rlimits: BTreeMap<String, (u64, u64)>,
+    /// -1000 to 1000.
+    pub oom_score_adj: i16,
+}
+
+/// `[log]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Log {
+    /// Where output goes.
+    pub to: LogSink,
+    /// A file is rotated at this size, bytes.
+    pub max_size: u64,
+    /// Rotated files kept.
+    pub keep: u32,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { to: LogSink::Store, max_size: 10 << 20, keep: 5 }
+    }
+}
+
+/// `log.to`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogSink {
+    /// Files on the data partition.
+    Store,
+    /// Files in RAM.
+    Ram,
+    /// Discarded.
+    None,
+}

@@ -1,0 +1,59 @@
+//! Mounts of a unit, and volumes.
+
+use crate::Name;
+
+/// `[mounts.NAME]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mount {
+    /// What is mounted.
+    pub source: MountSource,
+    /// Absolute path in the container.
+    pub target: String,
+    /// A bind is read-only unless told otherwise, a volume and a tmpfs are writable.
+    pub read_only: bool,
+    /// `exec` allowed; nosuid and nodev always hold.
+    pub exec: bool,
+}
+
+/// What `[mounts.NAME]` mounts.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MountSource {
+    /// A named volume on the data partition.
+    Volume {
+        /// Its name.
+        volume: Name,
+        /// A directory below it.
+        subpath: Option<String>,
+    },
+    /// A path of the node.
+    Bind {
+        /// Absolute; must exist unless `create`.
+        path: String,
+        /// Make a directory when it is absent.
+        create: bool,
+    },
+    /// RAM.
+    Tmpfs {
+        /// Bytes.
+        size: u64,
+        /// Mode of its root.
+        mode: u32,
+    },
+}
+
+/// `kind = "volume"`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Volume {
+    /// Owner of its root.
+    pub uid: u32,
+    /// Group of its root.
+    pub gid: u32,
+    /// Mode of its root.
+    pub mode: u32,
+}
+
+impl Default for Volume {
+    fn default() -> Self {
+        Self { uid: 0, gid: 0, mode: 0o755 }
+    }
+}

@@ -1,0 +1,212 @@
+//! The answer to Status.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::health::Verdict;
+use crate::spec::{Protocol, Role};
+
+/// The answer to Status. The members named in docs/contract.md are stable.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The node.
+    pub node: NodeStatus,
+    /// Units of every kind, containers first, each kind by name.
+    pub units: Vec<UnitStatus>,
+}
+
+/// The node's part of Status.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NodeStatus {
+    /// Host name.
+    pub hostname: String,
+    /// berth's version.
+    pub version: String,
+    /// Kernel release.
+    pub kernel: String,
+    /// Where the running units come from: `factory` or `data`.
+    pub source: String,
+    /// Why not from where they should come: a faulty unit set, say.
+    pub fault: Option<String>,
+    /// Revision in force; 0 is the factory's.
+    pub revision: u64,
+    /// Seconds since the kernel started.
+    pub uptime: f64,
+    /// `data` when all that lasts is on a disk, `ram` when nothing lasts.
+    pub storage: String,
+    /// Memory of the machine, bytes.
+    pub memory_total: u64,
+    /// Memory available, bytes.
+    pub memory_available: u64,
+    /// Addresses of the uplink.
+    pub addresses: Vec<String>,
+    /// Restarts of our own processes since boot, by process name (`supervise`, `netd`, `log`).
+    pub restarts: BTreeMap<String, u64>,
+}
+
+/// One unit's part of Status.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct UnitStatus {
+    /// Unit name.
+    pub name: String,
+    /// `container`, `network` or `volume`.
+    pub kind: String,
+    /// What it is doing.
+    pub state: State,
+    /// Why it is in that state, for people.
+    pub why: Option<String>,
+    /// Process id on the node.
+    pub pid: Option<i32>,
+    /// Reference in normal form.
+    pub image: Option<String>,
+    /// Digest of the image.
+    pub image_digest: Option<String>,
+    /// Times it was started again by itself since the last start by hand or boot.
+    pub restarts: u64,
+    /// IP addresses.
+    pub addresses: Vec<String>,
+    /// RFC 3339: since when in this state.
+    pub since: String,
+    /// Seconds in this state.
+    pub since_seconds: f64,
+    /// RFC 3339: when it will be tried again, in backoff.
+    pub next_try: Option<String>,
+    /// How the last run ended.
+    pub last_exit: Option<LastExit>,
+    /// memory.current, bytes.
+    pub memory: Option<u64>,
+    /// memory.max, bytes; none is unlimited.
+    pub memory_max: Option<u64>,
+    /// usage_usec of cpu.stat.
+    pub cpu_usec: Option<u64>,
+    /// pids.current.
+    pub pids: Option<u64>,
+    /// Published ports.
+    pub ports: Vec<PortStatus>,
+    /// Checks of its health, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<CheckStatus>,
+}
+
+/// A check of a unit's health in Status.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckStatus {
+    /// Its name.
+    pub name: String,
+    /// What it stands for.
+    pub role: Role,
+    /// What is looked at, for people: `http://:8080/healthz`.
+    pub target: String,
+    /// What its results have come to.
+    pub verdict: Verdict,
+    /// RFC 3339: since when.
+    pub since: String,
+    /// Results like the last one in a row.
+    pub row: u32,
+    /// The last ones that were told, the newest last. One like the result before it is told only when it counts.
+    pub results: Vec<ResultStatus>,
+}
+
+/// One result of a check.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResultStatus {
+    /// RFC 3339.
+    pub at: String,
+    /// Whether it is what was hoped for.
+    pub passed: bool,
+    /// What was found.
+    pub text: String,
+}
+
+/// A published port in Status.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortStatus {
+    /// Protocol.
+    pub protocol: Protocol,
+    /// Only on this address.
+    pub host_ip: Option<Ipv4Addr>,
+    /// Port of the node.
+    pub host: u16,
+    /// Port in the container.
+    pub container: u16,
+}
+
+/// `state` of a unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// For a dependency, a network or a volume.
+    Waiting,
+    /// Its image is on the way.
+    Pulling,
+    /// Being set up, or running and not ready.
+    Starting,
+    /// Running and ready.
+    Ready,
+    /// It will not be tried again by itself.
+    Failed,
+    /// Asked to end.
+    Stopping,
+    /// Ended as asked, or never asked to start.
+    Stopped,
+    /// Ended by itself; waits for its next try.
+    Backoff,
+    /// Ended by itself with success, and its policy lets it rest.
+    Completed,
+}
+
+impl std::fmt::Display for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Waiting => "waiting",
+            Self::Pulling => "pulling",
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+            Self::Failed => "failed",
+            Self::Stopping => "stopping",
+            Self::Stopped => "stopped",
+            Self::Backoff => "backoff",
+            Self::Completed => "completed",
+        })
+    }
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastExit {
+    /// Which kind of end.
+    pub reason: ExitReason,
+    /// Exit code, when it exited.
+    pub code: Option<i32>,
+    /// Signal, when it was killed.
+    pub signal: Option<i32>,
+    /// RFC 3339.
+    pub at: String,
+    /// Step and error of a start that failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+/// `reason` of a [`LastExit`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExitReason {
+    /// It exited; `code` is set.
+    Exit,
+    /// A signal ended it; `signal` is set.
+    Signal,
+    /// memory.max was reached and the kernel killed it.
+    Oom,
+    /// It could not be started; `detail` says why.
+    StartFailed,
+    /// It was not ready in time.
+    StartTimeout,
+    /// It was told to stop; code or signal are set.
+    Stopped,
+    /// It had run for `runtime_max` and was stopped.
+    RuntimeMax,
+    /// A check of its health failed; `detail` says which.
+    Unhealthy,
+}
