@@ -99,12 +99,25 @@ impl<'w> View<'w> {
         if matches!(seen.record.life, Life::Stopping | Life::Killing) {
             // One that ends for a fault of its own is no different from one that has crashed.
             let own = run.is_some_and(|run| run.timed_out || run.expired || run.unhealthy.is_some());
-            return (!own).then_some(if seen.record.again { Leave::Restart } else { Leave::Stop });
+            let leave = if seen.record.again { self.restart_or_stop(name) } else { Leave::Stop };
+            return (!own).then_some(leave);
         }
         if seen.record.again || run.is_some_and(|run| run.fingerprint != fingerprint(unit)) {
-            return Some(Leave::Restart);
+            return Some(self.restart_or_stop(name));
         }
         self.follow(name)
+    }
+
+    /// A restart that does not come to its second half is a stop for those who depend on it.
+    fn restart_or_stop(&self, name: &Name) -> Leave {
+        if self.is_hopeless(name) { Leave::Stop } else { Leave::Restart }
+    }
+
+    /// Whether a start would wait for something that is not coming by itself.
+    fn is_hopeless(&self, name: &Name) -> bool {
+        self.edges_of(name).iter().any(|edge| {
+            edge.depends.strength != Strength::Wants && !self.holds(edge) && self.is_gone(edge.on)
+        })
     }
 
     /// What a unit does because of those that it needs.
@@ -116,7 +129,7 @@ impl<'w> View<'w> {
                 return Some(Leave::Stop);
             }
             if depends.on_restart == OnRestart::Restart && self.is_restarting(on) {
-                found = Some(Leave::Restart);
+                found = Some(self.restart_or_stop(name));
             }
         }
         found
@@ -132,8 +145,12 @@ impl<'w> View<'w> {
     /// Whether a unit is started anew, and those that depend on it with it.
     fn is_restarting(&self, name: &Name) -> bool {
         let propagates = self.declared.units.get(name).is_some_and(|unit| unit.restart.propagate);
-        let crashed =
-            |seen: &Seen| matches!(seen.record.life, Life::Backoff | Life::Idle | Life::Held | Life::SetUp);
+        // Without failures it was stopped, or has never run: nobody is restarted for its start.
+        let crashed = |seen: &Seen| match seen.record.life {
+            Life::Backoff => true,
+            Life::Idle | Life::Held | Life::SetUp => seen.record.failures > 0,
+            _ => false,
+        };
         self.leaving.get(name) == Some(&Leave::Restart) || propagates && self.seen(name).is_some_and(crashed)
     }
 
@@ -147,12 +164,7 @@ impl<'w> View<'w> {
         match seen.record.life {
             Life::Failed | Life::Stopped => true,
             Life::Completed => !unit.remains(),
-            Life::Idle | Life::Backoff => {
-                let hopeless = |edge: &&Edge<'_>| {
-                    edge.depends.strength != Strength::Wants && !self.holds(edge) && self.is_gone(edge.on)
-                };
-                !is_wanted(unit, seen) || self.edges_of(name).iter().any(|edge| hopeless(&edge))
-            }
+            Life::Idle | Life::Backoff => !is_wanted(unit, seen) || self.is_hopeless(name),
             _ => false,
         }
     }

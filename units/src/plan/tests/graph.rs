@@ -105,6 +105,48 @@ fn who_ignores_a_stop_goes_on() {
     assert_eq!(life(&observed, "b"), Life::Ready);
 }
 
+/// `a`, `b` that needs it, `c` that needs `b`.
+fn chain(b_on_a: Depends, c_on_b: Depends) -> (Declared, Observed) {
+    let (mut declared, mut observed) = pair(b_on_a);
+    let mut third = declared.units["b"].clone();
+    third.name = name("c");
+    third.depends = [(name("b"), c_on_b)].into();
+    declared.units.insert(name("c"), third);
+    observed.units.insert(name("c"), Seen::default());
+    settle(&declared, &mut observed, Moment(0));
+    (declared, observed)
+}
+
+const DEAF: Depends = Depends {
+    until: Until::Started,
+    strength: Strength::Need,
+    on_stop: OnStop::Ignore,
+    on_restart: OnRestart::Ignore,
+};
+
+#[test]
+fn a_stop_is_no_crash_that_propagates() {
+    let (mut declared, mut observed) = chain(
+        Depends { until: Until::Started, ..Depends::default() },
+        Depends { on_restart: OnRestart::Restart, ..DEAF },
+    );
+    change(&mut declared, "b", |unit| unit.restart.propagate = true);
+    settle(&declared, &mut observed, Moment(1));
+    ask(&mut observed, "a", Wanted::Stopped, Moment(2));
+    assert_eq!(lines(&settle(&declared, &mut observed, Moment(2))), ["stop b", "stop a"]);
+    assert_eq!(life(&observed, "c"), Life::Ready);
+}
+
+#[test]
+fn a_restart_without_a_second_half_is_a_stop() {
+    let (declared, mut observed) =
+        chain(DEAF, Depends { on_restart: OnRestart::Ignore, ..Depends::default() });
+    ask(&mut observed, "a", Wanted::Stopped, Moment(1));
+    assert_eq!(lines(&settle(&declared, &mut observed, Moment(1))), ["stop a"]);
+    ask_again(&mut observed, "b");
+    assert_eq!(lines(&settle(&declared, &mut observed, Moment(2))), ["stop c", "stop b"]);
+}
+
 #[test]
 fn a_milestone_matters_once() {
     let (mut declared, mut observed) = pair(Depends { strength: Strength::Milestone, ..Depends::default() });
