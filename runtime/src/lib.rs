@@ -48,6 +48,7 @@ mod child;
 mod daemon;
 mod exec;
 mod plan;
+pub mod project;
 mod resolve;
 mod signal;
 mod spawn;

@@ -16,10 +16,9 @@ use crate::path::is_within;
 use crate::quantity::Amount;
 use crate::resolve::Origin;
 use crate::spec::{Mount, MountSource, NetworkMode, Node, Type, Unit, UplinkMode, Upper};
+use crate::volumes::VOLUMES_DIR;
 pub(crate) use health::{parse_http, parse_status};
 
-/// Where the node keeps volumes.
-const VOLUMES_DIR: &str = "/data/volumes";
 /// Size of a tmpfs mount, bytes.
 const TMPFS_SIZE: u64 = 64 << 20;
 /// Mode of its root.

@@ -33,6 +33,7 @@ pub mod schema;
 pub mod signal;
 pub mod spec;
 pub mod time;
+pub mod volumes;
 mod walk;
 pub mod wire;
 

@@ -27,7 +27,7 @@ pub use node::{Node, Uplink, UplinkMode};
 pub use program::{Image, Log, LogSink, Process, Rootfs, Upper};
 pub use resources::{Cpu, Io, IoLimit, Memory, Pids};
 pub use security::{Profile, Security};
-pub use storage::{Mount, MountSource, Volume};
+pub use storage::{Mount, MountSource, Retain, Volume};
 
 /// A whole unit set: valid together or not at all.
 #[derive(Clone, Debug, Default, PartialEq)]

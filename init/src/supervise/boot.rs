@@ -30,7 +30,7 @@ use super::poll::{Interest, Poll, Source};
 use super::records::{self, UNITS_DIR};
 use super::source::{Set, read_set};
 use super::watches::{CgroupEvents, UnitFiles};
-use super::{Error, LISTENER, Supervisor, clock, program, status};
+use super::{Error, LISTENER, Supervisor, clock, program, status, volumes};
 use crate::channel::Channel;
 use crate::kmsg::Chain;
 use crate::{coldplug, error, notice};
@@ -232,6 +232,7 @@ impl Supervisor {
         self.settle_leases(&set.declared);
         self.reconsider_skipped(&set.declared);
         self.set = set;
+        volumes::settle(&self.set.declared);
         self.observed.networks.clear();
         self.declare_network();
         self.greet_daemon(Kind::Log);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use berth_runtime::cgroup::{IoMax, Limits};
@@ -10,16 +10,14 @@ use berth_runtime::spec::{File, Mount, MountSource, Network, Process, Root, Spec
 use berth_runtime::{Capabilities, ExecSpec};
 use berth_units::launch::Launch;
 use berth_units::quantity::Amount;
-use berth_units::spec::{self, Declared, NetworkMode, Profile, Unit, Upper, Volume};
+use berth_units::spec::{self, Declared, NetworkMode, Profile, Unit, Upper};
 use berth_units::wire::control::Exec;
 use berth_units::wire::image::StoredImage;
 use berth_units::{Name, addresses::Leases};
 
 use super::disks::{DATA_DIR, FACTORY_DIR};
-use super::network;
+use super::{network, volumes};
 
-/// Volumes, by name.
-pub const VOLUMES_DIR: &str = "/data/volumes";
 /// cgroups of containers, by unit.
 pub const CGROUPS_DIR: &str = "/sys/fs/cgroup/units";
 
@@ -48,6 +46,9 @@ pub enum Error {
     /// Its cgroup.
     #[error(transparent)]
     Cgroup(#[from] berth_runtime::cgroup::CgroupError),
+    /// One of its volumes.
+    #[error(transparent)]
+    Volume(#[from] volumes::Error),
     /// The runtime could not make its process.
     #[error(transparent)]
     Spawn(#[from] berth_runtime::SpawnError),
@@ -154,7 +155,7 @@ fn mounts(declared: &Declared, unit: &Unit) -> Result<Vec<Mount>, Error> {
         let source = match &mount.source {
             spec::MountSource::Volume { volume, subpath } => {
                 let volume_spec = declared.volumes.get(volume).cloned().unwrap_or_default();
-                MountSource::Bind { path: ensure_volume(volume, &volume_spec)?, subpath: subpath.clone() }
+                MountSource::Bind { path: volumes::ensure(volume, &volume_spec)?, subpath: subpath.clone() }
             }
             spec::MountSource::Bind { path, create } => MountSource::Bind {
                 path: if *create { ensure_dir(path.into())? } else { path.into() },
@@ -166,22 +167,6 @@ fn mounts(declared: &Declared, unit: &Unit) -> Result<Vec<Mount>, Error> {
         mounts.push(Mount { source, target, read_only: mount.read_only, exec: mount.exec });
     }
     Ok(mounts)
-}
-
-/// The directory of a volume; owner and mode are set when it is made, later the unit's own changes stand.
-fn ensure_volume(name: &Name, volume: &Volume) -> Result<PathBuf, Error> {
-    let path = Path::new(VOLUMES_DIR).join(name.as_str());
-    if path.is_dir() {
-        return Ok(path);
-    }
-    let fault = |source| Error::Path { doing: "make volume", path: path.display().to_string(), source };
-    let making = path.with_file_name(format!(".{name}.new"));
-    fs::create_dir_all(&making).map_err(fault)?;
-    chown(&making, Some(volume.uid), Some(volume.gid)).map_err(fault)?;
-    fs::set_permissions(&making, fs::Permissions::from_mode(volume.mode)).map_err(fault)?;
-    // Whole or not at all: a power cut leaves no volume with the wrong owner.
-    fs::rename(&making, &path).map_err(fault)?;
-    Ok(path)
 }
 
 fn ensure_dir(path: PathBuf) -> Result<PathBuf, Error> {

@@ -109,7 +109,13 @@ pub fn ensure_data() -> Result<bool, Error> {
         let flags = MountFlags::NOSUID | MountFlags::NODEV;
         match find(Disk::Data)? {
             // Images live elsewhere: nothing on it needs set-user-ID or devices.
-            Some(device) => mount_on(&device.to_string_lossy(), DATA_DIR, ("ext4", flags, None))?,
+            Some(device) => {
+                let device = device.to_string_lossy();
+                // Without the option a partition with project quota counts, but does not limit; one without it is
+                // used all the same, and volumes with a size say what is missing.
+                mount_on(&device, DATA_DIR, ("ext4", flags, Some(c"prjquota")))
+                    .or_else(|_| mount_on(&device, DATA_DIR, ("ext4", flags, None)))?;
+            }
             None => mount_on("tmpfs", DATA_DIR, ("tmpfs", flags, Some(c"size=50%,mode=755")))?,
         }
     }

@@ -30,6 +30,7 @@ mod signal;
 mod source;
 mod starting;
 mod status;
+mod volumes;
 mod watches;
 
 use std::collections::BTreeMap;

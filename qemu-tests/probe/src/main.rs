@@ -33,6 +33,8 @@ const USAGE: &str = "usage: probe COMMAND
   exchange ONE OTHER        give two each other's name
   remove PATH               remove a file
   append PATH TEXT          add a line and fsync
+  fill PATH                 write until that fails: bytes written, errno
+  space PATH                bytes of its file system, bytes free
   read PATH                 print a file
   list PATH                 print a directory's names
   serve PORT                echo TCP, a line printed for each connection
@@ -84,6 +86,8 @@ fn run(words: &[&str]) -> Result<u8, Box<dyn Error>> {
         ["exchange", one, other] => Ok(renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)?),
         ["remove", path] => Ok(std::fs::remove_file(path)?),
         ["append", path, text] => output::append(path, text),
+        ["fill", path] => output::fill(path),
+        ["space", path] => report::print_space(path),
         ["read", path] => output::read(path),
         ["ready-fd", fd] => output::say_ready(fd).and_then(|()| load::sleep()),
         ["http", port] => talk::http(port.parse()?),

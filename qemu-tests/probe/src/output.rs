@@ -36,6 +36,20 @@ pub fn append(path: &str, text: &str) -> Outcome {
     Ok(file.sync_all()?)
 }
 
+/// Writes until there is no room, to the disk, and prints how many bytes there was room for and the errno that ended it.
+pub fn fill(path: &str) -> Outcome {
+    let mut file = OpenOptions::new().create(true).append(true).open(path)?;
+    let (block, mut written) = ([b'x'; 64 << 10], 0);
+    let error = loop {
+        match file.write(&block) {
+            Ok(len) => written += len,
+            Err(error) => break error,
+        }
+    };
+    file.sync_all()?;
+    Ok(writeln!(io::stdout(), "{written} {}", error.raw_os_error().unwrap_or(0))?)
+}
+
 /// Tells a supervisor that waits at the other end of a descriptor.
 pub fn say_ready(fd: &str) -> Outcome {
     Ok(OpenOptions::new().write(true).open(format!("/proc/self/fd/{fd}"))?.write_all(b"\n")?)

@@ -124,3 +124,10 @@ fn local_addresses(trie: &str) -> Vec<String> {
     found.dedup();
     found
 }
+
+/// Prints how large a path's file system is and how much of it is free, bytes.
+pub fn print_space(path: &str) -> Outcome {
+    let stat = rustix::fs::statvfs(path)?;
+    println!("{} {}", stat.f_blocks * stat.f_frsize, stat.f_bavail * stat.f_frsize);
+    Ok(())
+}

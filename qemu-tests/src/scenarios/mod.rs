@@ -10,6 +10,7 @@ mod health;
 mod isolation;
 mod limits;
 mod power;
+mod volumes;
 
 use berth_qemu_tests::Outcome;
 
@@ -62,6 +63,7 @@ scenarios! {
     crashes::our_processes_may_die: "kill -9 of supervisor, netd and log during traffic";
     power::power_cut_keeps_what_was_synced: "QEMU killed; volumes intact, units up";
     power::reboot_comes_back: "berth reboot: the same units on the same disk";
+    volumes::volume_size_holds_and_changes_live: "no space left at the limit; more and less of it under a running unit";
     changes::changed_set_is_taken_whole_or_not_at_all: "units put on a running node; a faulty one changes nothing";
     changes::faulty_set_on_the_disk_falls_back: "factory units run, and status says why";
 }

@@ -8,6 +8,7 @@ pub(crate) mod child;
 pub(crate) mod clone;
 pub(crate) mod mount;
 pub(crate) mod namespace;
+pub(crate) mod quota;
 pub(crate) mod signal;
 pub(crate) mod strings;
 

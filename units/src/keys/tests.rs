@@ -193,6 +193,8 @@ const VOLUME_CASES: &[Case] = &[
     ("uid", "", "100", "-1", 106),
     ("gid", "", "100", "4294967295", 106),
     ("mode", "", r#""0700""#, r#""rwx""#, 105),
+    ("size", "", r#""64K""#, r#""63K""#, 106),
+    ("labels.team", "", r#""shop""#, "[]", 104),
 ];
 
 const NODE_CASES: &[Case] = &[

@@ -3,8 +3,7 @@
 use super::draft::fit;
 use super::forms::KEY_SOURCE;
 use super::{
-    Key, Section, Take, Text, Word, key, later, planned, planned_named, planned_section, planned_word,
-    required,
+    Key, Section, Take, Text, Word, key, later, named, planned, planned_section, planned_word, required,
 };
 use crate::spec::Volume;
 
@@ -18,9 +17,14 @@ pub(super) const KEYS: &[Key<Volume>] = &[
     key("uid", "0", Take::Int(0, ID_MAX, |d, _, v| d.uid = fit(v)), "Owner of its root."),
     key("gid", "0", Take::Int(0, ID_MAX, |d, _, v| d.gid = fit(v)), "Group of its root."),
     key("mode", "\"0755\"", Take::Mode(|d, _, v| d.mode = v), "Mode of its root."),
+    key(
+        "size",
+        "no limit",
+        Take::Size(64 << 10, 1 << 60, |d, _, v| d.size = Some(v)),
+        "What it may hold; then writes fail with EDQUOT.",
+    ),
+    planned("retain", "\"keep\"", Take::Words(RETAIN), "When no file declares it any more."),
     planned("source", "\"dir\"", Take::Words(SOURCE), "Where its data is."),
-    planned("size", "no limit", Take::Size(4096, 1 << 60, later), "Room that it is given."),
-    planned("quota", "no limit", Take::Size(4096, 1 << 60, later), "What it may hold; then ENOSPC."),
     planned("fs", "\"ext4\"", Take::Words(FS), "File system of a partition."),
     planned(
         "device",
@@ -31,16 +35,20 @@ pub(super) const KEYS: &[Key<Volume>] = &[
     planned("options", "[]", Take::List(Text::Line, later), "Options of mount(8)."),
     planned("encrypt", "none", Take::Text(Text::Form(&KEY_SOURCE), later), "Where its key comes from."),
     planned("grow", "false", Take::Bool(later), "Take all the room that is left."),
-    planned("retain", "\"keep\"", Take::Words(RETAIN), "When no file declares it any more."),
     planned("seed_image", "", Take::Reference(later), "Image whose files it holds at first."),
     planned("backup.include", "[]", Take::List(Text::Subpath, later), "What a backup saves."),
     planned("backup.exclude", "[]", Take::List(Text::Subpath, later), "What a backup leaves out."),
-    planned("labels.*", "", Take::Text(Text::Value, later), "One label."),
+    key(
+        "labels.*",
+        "",
+        Take::Text(Text::Value, |d, at, v| drop(d.labels.insert(at.to_owned(), v))),
+        "One label.",
+    ),
 ];
 
 pub(super) const SECTIONS: &[Section<Volume>] = &[
     planned_section("backup", "Hints for backups."),
-    planned_named("labels", Text::Label, "Free key-value pairs."),
+    named("labels", Text::Label, |_, _| (), "Free key-value pairs."),
 ];
 
 const SOURCE: &[Word<Volume>] = &[

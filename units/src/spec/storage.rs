@@ -1,5 +1,9 @@
 //! Mounts of a unit, and volumes.
 
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
 use crate::Name;
 
 /// `[mounts.NAME]`.
@@ -50,10 +54,27 @@ pub struct Volume {
     pub gid: u32,
     /// Mode of its root.
     pub mode: u32,
+    /// What it may hold, bytes.
+    pub size: Option<u64>,
+    /// What becomes of it when nobody declares it any more.
+    pub retain: Retain,
+    /// Free key-value pairs.
+    pub labels: BTreeMap<String, String>,
 }
 
 impl Default for Volume {
     fn default() -> Self {
-        Self { uid: 0, gid: 0, mode: 0o755 }
+        Self { uid: 0, gid: 0, mode: 0o755, size: None, retain: Retain::Keep, labels: BTreeMap::new() }
     }
+}
+
+/// `retain`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Retain {
+    /// It stays on the disk.
+    #[default]
+    Keep,
+    /// It is deleted.
+    Delete,
 }
