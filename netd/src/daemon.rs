@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use berth_units::Name;
-use berth_units::wire::net::{Interface, NetState, Reply, Request, UplinkState};
+use berth_units::wire::net::{Attached, Interface, NetState, Reply, Request, UplinkState};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
@@ -66,6 +66,8 @@ pub struct Daemon {
     /// Generation in force, and the networks of which the supervisor was last told that they failed.
     told: (u64, BTreeMap<Name, String>),
     repair: Repair,
+    /// Units whose interfaces are there, until one of these is missed.
+    attached: BTreeMap<Name, Attached>,
     closed: bool,
 }
 
@@ -114,6 +116,7 @@ impl Daemon {
             reported: None,
             told: (0, BTreeMap::new()),
             repair: Repair::default(),
+            attached: BTreeMap::new(),
             closed: false,
         })
     }
@@ -239,8 +242,16 @@ impl Daemon {
                 let error = self.attach(&unit, &interfaces, namespace).err();
                 if let Some(error) = &error {
                     say(Level::Error, format_args!("cannot attach '{unit}': {error}"));
+                    self.attached.remove(&unit);
+                } else {
+                    let links = interfaces.into_iter().map(|interface| interface.host_ifname).collect();
+                    self.attached.insert(unit.clone(), Attached { run, links });
                 }
                 self.send(&Reply::Attached { unit, run, error });
+            }
+            Ok(Received::Request(Request::Attached { units }, _)) => {
+                self.attached = units;
+                self.repair.schedule(now);
             }
             Ok(Received::Nothing) => {}
             Ok(Received::Closed) => self.closed = true,
@@ -336,6 +347,17 @@ impl Daemon {
     fn settle(&mut self, seen: &Seen) {
         self.dns.set_upstreams(self.uplink.dns());
         self.current = self.uplink.state(seen);
+        self.tell_detached(seen);
+    }
+
+    /// Only the supervisor can say whether a unit whose interface is gone still runs, and where.
+    fn tell_detached(&mut self, seen: &Seen) {
+        let is_there = |name: &String| seen.links.iter().any(|link| link.name == *name);
+        let gone: Vec<_> =
+            self.attached.extract_if(.., |_, attached| !attached.links.iter().all(is_there)).collect();
+        for (unit, Attached { run, .. }) in gone {
+            self.send(&Reply::Detached { unit, run });
+        }
     }
 
     /// Tells the supervisor of the uplink when it is not what it was told before.

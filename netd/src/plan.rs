@@ -188,19 +188,21 @@ fn plan_bridge(name: &Name, gateway: Ipv4Net, mtu: u32, seen: &Seen, plan: &mut 
     );
     ops.extend((!present.is_some_and(|link| link.up)).then(|| Op::Up(ifname.clone())));
     ops.extend(strays(name, index, seen).map(|link| Op::Enslave(link, ifname.clone())));
+    let down = veths(name, seen).filter(|link| !link.up);
+    ops.extend(down.map(|link| Op::Up(link.name.clone())));
     plan.ops.extend(ops.into_iter().map(|op| (Some(name.clone()), op)));
 }
 
 /// Our veths that belong to the network and are not on its bridge: it was removed behind our back.
 fn strays(network: &Name, bridge: Option<u32>, seen: &Seen) -> impl Iterator<Item = String> {
-    let ours = |link: &&Link| link.group == OUR_GROUP && link.alias == network.as_str();
     let apart = move |link: &&Link| bridge.is_none_or(|index| link.master != index);
-    seen.links
-        .iter()
-        .filter(ours)
-        .filter(apart)
-        .filter(|link| link.kind.as_deref() == Some("veth"))
-        .map(|l| l.name.clone())
+    veths(network, seen).filter(apart).map(|link| link.name.clone())
+}
+
+/// Host ends of the containers' interfaces on a network.
+fn veths<'s>(network: &Name, seen: &'s Seen) -> impl Iterator<Item = &'s Link> {
+    let ours = move |link: &&Link| link.group == OUR_GROUP && link.alias == network.as_str();
+    seen.links.iter().filter(ours).filter(|link| link.kind.as_deref() == Some("veth"))
 }
 
 fn plan_uplink(uplink: &WantedUplink, seen: &Seen, plan: &mut Plan) {

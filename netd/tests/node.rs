@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::process::Command;
 
 use berth_units::spec::UplinkMode;
+use berth_units::wire::net::{Attached, Request, host_ifname};
 use harness::{
     Monitor, Node, PATIENCE, Process, SILENCE, Space, lookup, lookup_tcp, name, net, network, port, run,
 };
@@ -257,6 +258,36 @@ fn what_is_changed_behind_its_back_is_put_right() {
         db.dial("10.88.0.2:80").unwrap_or_else(|e| panic!("{harm}: {e}")).check("well");
         assert_eq!(db.within(|| lookup("10.88.0.1", "web", A).1.len()), 1, "{harm}");
     }
+}
+
+#[test]
+fn an_interface_that_is_gone_is_told_and_can_be_put_back() {
+    let (mut node, web, _db) = node_with_two();
+    let link = host_ifname(&name("web"), &name("apps"));
+    let interface = node.interface("web", "apps", "10.88.0.2");
+    run(&format!("ip link del {link}"));
+    node.wait_detached("web");
+    assert!(!node.outside.reaches("192.0.2.1:8080"));
+    node.try_attach(&web, "web", vec![interface.clone()]).unwrap();
+    node.outside.dial("192.0.2.1:8080").unwrap().check("back");
+
+    // A netd that has just started is told who is attached: by the time it hears of web that one may have lost it.
+    node.kill_and_restart();
+    node.declare();
+    run(&format!("ip link del {link}"));
+    let attached = Attached { run: 1, links: vec![link.clone()] };
+    node.send(&Request::Attached { units: [(name("web"), attached)].into() }, None);
+    node.wait_detached("web");
+    node.try_attach(&web, "web", vec![interface]).unwrap();
+    run(&format!("ip link set {link} down"));
+    let end = std::time::Instant::now() + PATIENCE;
+    while !node.outside.reaches("192.0.2.1:8080") {
+        assert!(std::time::Instant::now() < end, "it stays down");
+    }
+    assert_eq!(node.detached, []);
+    let short = node.container("short", "apps", "10.88.0.9");
+    drop(short);
+    node.wait_detached("short");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use berth_units::observed::{Attach, NetworkSeen};
 use berth_units::wire::PACKET_MAX;
 use berth_units::wire::init::ExitStatus;
 use berth_units::wire::log;
-use berth_units::wire::net::{Interface, Reply, Request};
+use berth_units::wire::net::{Reply, Request};
 
 use super::container::cgroup_dir;
 use super::daemons::Kind;
@@ -116,7 +116,10 @@ impl Supervisor {
     /// Tells a process that has just been started all that it has to know.
     pub(super) fn greet_daemon(&mut self, kind: Kind) {
         match kind {
-            Kind::Netd => self.declare_network(),
+            Kind::Netd => {
+                self.declare_network();
+                self.tell_attached();
+            }
             Kind::Log => {
                 let names: Vec<_> = self.observed.units.keys().cloned().collect();
                 for name in names {
@@ -156,26 +159,8 @@ impl Supervisor {
         }
     }
 
-    /// Asks for the interfaces of a held process.
-    pub(super) fn ask_attach(&mut self, name: &Name, interfaces: Vec<Interface>) {
-        let run = self
-            .observed
-            .units
-            .get(name)
-            .and_then(|seen| seen.record.run.as_ref())
-            .map_or(0, |run| run.number);
-        let netns = self
-            .held
-            .get(name)
-            .and_then(|held| held.netns.as_ref())
-            .map(|fd| fd.as_fd().try_clone_to_owned());
-        if let Some(Ok(netns)) = netns {
-            self.ask_netd(&Request::Attach { unit: name.clone(), run, interfaces }, &[netns.as_fd()]);
-        }
-    }
-
     /// What cannot be sent is not lost: netd is dead then or will be restarted, and is told everything anew.
-    fn ask_netd(&self, request: &Request, fds: &[BorrowedFd<'_>]) {
+    pub(super) fn ask_netd(&self, request: &Request, fds: &[BorrowedFd<'_>]) {
         let Some(netd) = &self.netd else {
             return;
         };
@@ -230,17 +215,8 @@ impl Supervisor {
                 }
             }
             Reply::Declared { .. } => {}
-            Reply::Attached { unit, run, error } => {
-                let seen = self.observed.units.get_mut(&unit);
-                let is_it = |seen: &&mut berth_units::observed::Seen| {
-                    seen.record.run.as_ref().is_some_and(|current| current.number == run)
-                };
-                match (seen.filter(is_it), error) {
-                    (Some(seen), None) => seen.attach = Attach::Done,
-                    (Some(_), Some(why)) => self.fail_run(&unit, &why),
-                    (None, _) => {}
-                }
-            }
+            Reply::Attached { unit, run, error } => self.attached(&unit, run, error),
+            Reply::Detached { unit, run } => self.detached(&unit, run),
             Reply::Uplink(uplink) => self.uplink_changed(uplink),
         }
     }

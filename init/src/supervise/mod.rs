@@ -20,6 +20,7 @@ mod execute;
 mod facts;
 mod health;
 mod inbox;
+mod interfaces;
 mod link;
 mod network;
 mod poll;

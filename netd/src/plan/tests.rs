@@ -76,7 +76,7 @@ fn every_drift_has_its_repair() {
     let other = Ipv4Net { address: Ipv4Addr::new(10, 9, 9, 9), prefix: 8 };
     let br = || "br-apps".to_owned();
     type Drift = fn(&mut Seen);
-    let cases: [(Drift, Op); 9] = [
+    let cases: [(Drift, Op); 10] = [
         (|seen| seen.links[0].group = 0, Op::Mark(br())),
         (|seen| seen.links[0].mtu = 9000, Op::SetMtu(br(), 1500)),
         (|seen| seen.links[0].mac = [2; 6], Op::SetMac(br(), bridge_mac(&name("apps")))),
@@ -99,10 +99,30 @@ fn every_drift_has_its_repair() {
         ),
         (
             |seen| {
-                let veth = Link { index: 9, name: "v1".into(), kind: Some("veth".into()), ..Link::default() };
+                let veth = Link {
+                    index: 9,
+                    up: true,
+                    name: "v1".into(),
+                    kind: Some("veth".into()),
+                    ..Link::default()
+                };
                 seen.links.push(Link { group: OUR_GROUP, alias: "apps".into(), ..veth });
             },
             Op::Enslave("v1".into(), br()),
+        ),
+        (
+            |seen| {
+                let kind = Some("veth".into());
+                let veth = Link {
+                    index: 9,
+                    master: seen.links[0].index,
+                    name: "v1".into(),
+                    kind,
+                    ..Link::default()
+                };
+                seen.links.push(Link { group: OUR_GROUP, alias: "apps".into(), ..veth });
+            },
+            Op::Up("v1".into()),
         ),
     ];
     for (drift, repair) in cases {

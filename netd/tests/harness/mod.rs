@@ -171,6 +171,8 @@ pub struct Node {
     pub outside: Space,
     /// Replies about the uplink that came between others.
     pub uplinks: Vec<berth_units::wire::net::UplinkState>,
+    /// Units that have lost an interface, told between other replies.
+    pub detached: Vec<(Name, u64)>,
 }
 
 impl Node {
@@ -191,7 +193,16 @@ impl Node {
         sockopt::set_socket_timeout(&end, sockopt::Timeout::Recv, Some(PATIENCE)).unwrap();
         sockopt::set_socket_send_buffer_size_force(&end, 2 * PACKET_MAX).unwrap();
         let netd = start(&other);
-        Self { end, other, netd, state: NetState::default(), generation: 0, outside, uplinks: Vec::new() }
+        Self {
+            end,
+            other,
+            netd,
+            state: NetState::default(),
+            detached: Vec::new(),
+            generation: 0,
+            outside,
+            uplinks: Vec::new(),
+        }
     }
 
     /// The usual uplink: static, gateway and name server outside.
@@ -238,14 +249,25 @@ impl Node {
         serde_json::from_slice(&buffer[..message.bytes]).unwrap()
     }
 
-    /// The next reply that is not about the uplink.
+    /// The next reply that answers something.
     pub fn answer(&mut self) -> Reply {
         loop {
             match self.receive() {
                 Reply::Uplink(state) => self.uplinks.push(state),
+                Reply::Detached { unit, run } => self.detached.push((unit, run)),
                 other => return other,
             }
         }
+    }
+
+    /// Waits until it is told that this unit has lost an interface.
+    pub fn wait_detached(&mut self, unit: &str) {
+        let gone = (name(unit), 1);
+        while !self.detached.contains(&gone) {
+            let Reply::Detached { unit, run } = self.receive() else { continue };
+            self.detached.push((unit, run));
+        }
+        self.detached.retain(|told| *told != gone);
     }
 
     /// Waits until the uplink is as `good` says.

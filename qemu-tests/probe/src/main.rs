@@ -3,6 +3,7 @@
 //! One sub-command, one thing: it reports what a container sees, or behaves badly in one particular way. Scenarios
 //! start it as the unit's process or by `berth exec`.
 
+mod harm;
 mod load;
 mod output;
 mod report;
@@ -45,6 +46,8 @@ const USAGE: &str = "usage: probe COMMAND
   eat-memory MIB            take so much memory, then sleep
   fork-bomb                 as many processes as can be
   burn-cpu SECONDS THREADS  print how much processor time could be had
+  delete-link NAME          take a network interface away
+  delete-table NAME         take an nftables table of family inet away
   orphans COUNT             so many processes whose parent is gone";
 
 fn main() -> ExitCode {
@@ -95,6 +98,8 @@ fn run(words: &[&str]) -> Result<u8, Box<dyn Error>> {
         ["connect", host, port] => talk::connect(host, port.parse()?, "hello"),
         ["connect", host, port, text] => talk::connect(host, port.parse()?, text),
         ["resolve", name] => talk::resolve(name),
+        ["delete-link", name] => harm::delete_link(name),
+        ["delete-table", name] => harm::delete_table(name),
         ["eat-memory", mib] => load::eat_memory(mib.parse()?),
         ["fork-bomb"] => load::fork_bomb(),
         ["burn-cpu", seconds, threads] => load::burn_cpu(seconds.parse()?, threads.parse()?),

@@ -3,6 +3,7 @@
 mod changes;
 mod commands;
 mod crashes;
+mod drift;
 mod example;
 mod faults;
 mod graph;
@@ -61,6 +62,7 @@ scenarios! {
     crashes::killed_container_comes_back: "kill -9 of its process: restarted, new pid";
     crashes::crash_loop_backs_off: "exit 3 again and again waits longer each time";
     crashes::our_processes_may_die: "kill -9 of supervisor, netd and log during traffic";
+    drift::network_is_put_right: "veth, bridge and rules taken away: same process, reachable again";
     power::power_cut_keeps_what_was_synced: "QEMU killed; volumes intact, units up";
     power::reboot_comes_back: "berth reboot: the same units on the same disk";
     volumes::volume_size_holds_and_changes_live: "no space left at the limit; more and less of it under a running unit";

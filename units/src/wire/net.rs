@@ -33,6 +33,20 @@ pub enum Request {
         /// In order: the first becomes `eth0` and carries the default route.
         interfaces: Vec<Interface>,
     },
+    /// Who is attached, told to a netd that has just started: it attached none of them itself.
+    Attached {
+        /// By unit.
+        units: BTreeMap<Name, Attached>,
+    },
+}
+
+/// A unit that has its interfaces.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attached {
+    /// Which run of it.
+    pub run: u64,
+    /// The host ends of its interfaces.
+    pub links: Vec<String>,
 }
 
 /// From netd to the supervisor.
@@ -56,6 +70,14 @@ pub enum Reply {
         run: u64,
         /// Why not.
         error: Option<String>,
+    },
+    /// An interface of an attached unit is gone: with its container, or because somebody removed it. Said once a
+    /// run and attachment; whoever still runs is attached again.
+    Detached {
+        /// Whose.
+        unit: Name,
+        /// Of which run.
+        run: u64,
     },
     /// The uplink's addresses changed; also sent once after each start of netd.
     Uplink(UplinkState),
