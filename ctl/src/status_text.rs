@@ -58,6 +58,7 @@ pub fn details(unit: &UnitStatus, look: Look) -> String {
     fact("unit", Some(format!("{} ({})", unit.name, unit.kind)));
     fact("state", Some(format!("{}, {}", unit.state, age(seconds(unit.since_seconds)))));
     fact("why", unit.why.clone());
+    fact("says", unit.says.clone());
     fact("next try", unit.next_try.clone());
     fact("image", unit.image.clone());
     fact("digest", unit.image_digest.clone());

@@ -12,6 +12,7 @@ use crate::codes::{
 };
 use crate::fault::Fault;
 use crate::keys::{ContainerDraft, MountDraft, NodeDraft, UplinkWord};
+use crate::notify::SOCKET;
 use crate::path::is_within;
 use crate::quantity::Amount;
 use crate::resolve::Origin;
@@ -44,11 +45,21 @@ pub(crate) fn container(draft: ContainerDraft, origin: &Origin, faults: &mut Vec
     check_mode(&unit, origin, faults);
     check_security(&unit, origin, faults);
     check_wait(&unit, origin, faults);
+    check_watchdog(&unit, origin, faults);
     // Nobody knows how long one deed takes.
     if unit.kind == Type::Oneshot && !origin.spans.has("start_timeout") {
         unit.start_timeout = Duration::ZERO;
     }
     unit
+}
+
+/// A oneshot is never ready, and a watchdog watches what is.
+fn check_watchdog(unit: &Unit, origin: &Origin, faults: &mut Vec<Fault>) {
+    if unit.kind == Type::Oneshot && unit.watchdog.is_some() {
+        let message = "'watchdog' has no effect on a oneshot";
+        let fault = Fault::error(KEY_WITHOUT_EFFECT, origin.key("watchdog"), message);
+        faults.push(fault.help("runtime_max bounds a oneshot"));
+    }
 }
 
 /// What appears below /proc and /sys is told to nobody.
@@ -117,8 +128,9 @@ fn check_targets(unit: &Unit, origin: &Origin, faults: &mut Vec<Fault>) {
     for (name, mount) in &unit.mounts {
         let target = mount.target.as_str();
         let place = origin.value(&format!("mounts.{name}.target"));
-        let forbidden =
-            matches!(target, "/" | "/dev") || ["/proc", "/sys"].iter().any(|tree| is_within(target, tree));
+        let forbidden = matches!(target, "/" | "/dev")
+            || ["/proc", "/sys"].iter().any(|tree| is_within(target, tree))
+            || unit.notifies() && is_within(target, SOCKET);
         if forbidden {
             let message = format!("nothing can be mounted on '{target}'");
             faults.push(

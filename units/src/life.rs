@@ -177,6 +177,9 @@ impl Record {
         self.note = None;
         self.reached.note(life);
         self.health.was_ready |= life == Life::Ready;
+        if let Some(run) = self.run.as_mut().filter(|_| life == Life::Ready) {
+            run.talk.fed.get_or_insert(now);
+        }
         if !life.has_process() {
             self.run = None;
             self.again = false;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::Name;
 use crate::health::Health;
 use crate::life::Life;
+use crate::notify::Talk;
 use crate::wire::control::LastExit;
 
 /// Microseconds of CLOCK_BOOTTIME: grows, counts sleep, does not jump with the clock on the wall.
@@ -184,6 +185,9 @@ pub struct Run {
     /// It was ended for a check that failed: which, and what it found.
     #[serde(default)]
     pub unhealthy: Option<String>,
+    /// What it has said of itself.
+    #[serde(default)]
+    pub talk: Talk,
 }
 
 /// What people asked for.

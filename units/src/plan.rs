@@ -12,11 +12,11 @@ use std::fmt;
 
 use crate::Name;
 use crate::life::Life;
-use crate::observed::{Attach, Moment, Observed, Seen, Wanted};
+use crate::observed::{Attach, Moment, Observed, Run, Seen, Wanted};
 use crate::spec::{Declared, OnUnmet, Start, Unit};
 use crate::wire::net::fnv;
 pub use facts::{asked_paths, awaited_paths};
-pub use health::{is_healthy, readiness};
+pub use health::{is_healthy, readiness, watchdog_deadline};
 pub use view::View;
 
 /// One thing to do. Display is the line that users see.
@@ -114,7 +114,10 @@ impl View<'_> {
         if self.must_stop(name, seen) {
             return self.plan_stop(name, seen);
         }
-        if let Some(action) = unit.and_then(|unit| health::plan_health(unit, name, seen)) {
+        let unhealthy = |unit| {
+            health::plan_health(unit, name, seen).or_else(|| health::plan_watchdog(unit, name, seen, now))
+        };
+        if let Some(action) = unit.and_then(unhealthy) {
             return Some(action);
         }
         match record.life {
@@ -191,10 +194,11 @@ impl View<'_> {
             Life::Backoff if !self.observed.draining && !seen.populated => record.next_try,
             Life::Stopping => record.run.as_ref()?.stop_deadline,
             Life::Held | Life::SetUp => start_deadline(unit?, seen),
-            Life::Running => {
-                [start_deadline(unit?, seen), runtime_deadline(unit?, seen)].into_iter().flatten().min()
+            Life::Running | Life::Ready => {
+                let start = start_deadline(unit?, seen).filter(|_| record.life == Life::Running);
+                let others = [runtime_deadline(unit?, seen), watchdog_deadline(unit?, seen)];
+                others.into_iter().chain([start]).flatten().min()
             }
-            Life::Ready => runtime_deadline(unit?, seen),
             Life::Idle => {
                 let unit = unit.filter(|unit| is_wanted(unit, seen) && !self.observed.draining)?;
                 facts::missing(&unit.wait_for, &self.observed.facts)?;
@@ -224,12 +228,17 @@ pub fn comes_after(declared: &Declared, unit: &Unit) -> BTreeSet<Name> {
 fn start_deadline(unit: &Unit, seen: &Seen) -> Option<Moment> {
     let run = seen.record.run.as_ref()?;
     let counts = !unit.start_timeout.is_zero() && !seen.record.health.was_ready;
-    counts.then(|| run.started.after(unit.start_timeout))
+    counts.then(|| put_off(run, run.started.after(unit.start_timeout)))
 }
 
 fn runtime_deadline(unit: &Unit, seen: &Seen) -> Option<Moment> {
     let run = seen.record.run.as_ref()?;
-    (!unit.runtime_max.is_zero()).then(|| run.started.after(unit.runtime_max))
+    (!unit.runtime_max.is_zero()).then(|| put_off(run, run.started.after(unit.runtime_max)))
+}
+
+/// A deadline that the run may have asked for more time for.
+fn put_off(run: &Run, deadline: Moment) -> Moment {
+    run.talk.extended.map_or(deadline, |extended| deadline.max(extended))
 }
 
 fn wait_deadline(unit: &Unit, seen: &Seen) -> Option<Moment> {

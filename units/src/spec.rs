@@ -104,6 +104,8 @@ pub struct Unit {
     pub conditions: Conditions,
     /// When it counts as ready.
     pub ready: Ready,
+    /// It has to say `WATCHDOG=1` at least this often once it is ready.
+    pub watchdog: Option<Duration>,
     /// Checks of its health, by name.
     pub health: BTreeMap<String, Check>,
     /// From the start to ready; over it the start has failed. Zero: no limit.
@@ -128,6 +130,11 @@ impl Unit {
     /// Whether it counts as there after it ended with success.
     pub fn remains(&self) -> bool {
         self.remain_after_exit.unwrap_or(self.kind == Type::Oneshot)
+    }
+
+    /// Whether it is given a socket to say how it is.
+    pub fn notifies(&self) -> bool {
+        self.ready == Ready::Notify || self.watchdog.is_some()
     }
 
     /// A unit of that name and image, every other key at its default.
@@ -161,6 +168,7 @@ impl Unit {
             wait_for: WaitFor::default(),
             conditions: Conditions::default(),
             ready: Ready::Exec,
+            watchdog: None,
             health: BTreeMap::new(),
             start_timeout: Duration::from_secs(60),
             runtime_max: Duration::ZERO,

@@ -26,6 +26,7 @@ use super::daemons::{Daemons, Kind};
 use super::disks::{self, DATA_DIR, Disk, FACTORY_DIR};
 use super::facts::{ClockWatch, PathWatch};
 use super::link::{Link, fd_name};
+use super::notify::Ears;
 use super::poll::{Interest, Poll, Source};
 use super::records::{self, UNITS_DIR};
 use super::source::{Set, read_set};
@@ -83,6 +84,7 @@ impl Supervisor {
             log: None,
             clients: Clients::default(),
             checkers: Checkers::default(),
+            ears: Ears::default(),
             cgroup_events: CgroupEvents::new(),
             unit_files: UnitFiles::default(),
             path_watch: PathWatch::new(),
@@ -197,6 +199,7 @@ impl Supervisor {
                 self.kill_cgroup(&name);
             }
             self.watch_ready(&name);
+            self.watch_notify(&name);
         }
     }
 

@@ -9,6 +9,7 @@ use berth_runtime::cgroup::{IoMax, Limits};
 use berth_runtime::spec::{File, Mount, MountSource, Network, Process, Root, Spec, User, Writable};
 use berth_runtime::{Capabilities, ExecSpec};
 use berth_units::launch::Launch;
+use berth_units::notify::SOCKET;
 use berth_units::quantity::Amount;
 use berth_units::spec::{self, Declared, NetworkMode, Profile, Unit, Upper};
 use berth_units::wire::control::Exec;
@@ -16,7 +17,7 @@ use berth_units::wire::image::StoredImage;
 use berth_units::{Name, addresses::Leases};
 
 use super::disks::{DATA_DIR, FACTORY_DIR};
-use super::{network, volumes};
+use super::{network, notify, volumes};
 
 /// cgroups of containers, by unit.
 pub const CGROUPS_DIR: &str = "/sys/fs/cgroup/units";
@@ -83,12 +84,34 @@ pub fn spec(context: &Context<'_>, unit: &Unit, image: &StoredImage, launch: &La
     let file = |(target, contents)| File { target, contents };
     spec.files = network::etc_files(context.declared, context.leases, unit).into_iter().map(file).collect();
     spec.process = process(unit, launch)?;
+    if unit.notifies() {
+        spec.mounts.push(notify_mount(&unit.name));
+        add_env(&mut spec.process.env, notify_env(unit));
+    }
     spec.network = if unit.network == NetworkMode::Host { Network::Host } else { Network::Private };
     spec.shm_size = unit.memory.shm_size;
     spec.sysctl = sysctls(unit);
     spec.privileged = unit.security.profile == Profile::Privileged;
     spec.clone_parent = true;
     Ok(spec)
+}
+
+/// Its socket, at a path of its own whatever its image has there. Its root may not change the socket's mode.
+fn notify_mount(unit: &Name) -> Mount {
+    let source = MountSource::Bind { path: notify::socket_path(unit), subpath: None };
+    Mount { source, target: SOCKET.to_owned(), read_only: true, exec: false }
+}
+
+fn notify_env(unit: &Unit) -> Vec<(&'static str, String)> {
+    let watchdog = unit.watchdog.map(|time| ("WATCHDOG_USEC", time.as_micros().to_string()));
+    [("NOTIFY_SOCKET", SOCKET.to_owned())].into_iter().chain(watchdog).collect()
+}
+
+/// Sets variables, whatever unit or image say of them.
+fn add_env(env: &mut Vec<String>, ours: Vec<(&'static str, String)>) {
+    let name = |line: &str| line.split('=').next().unwrap_or_default().to_owned();
+    env.retain(|line| ours.iter().all(|(ours, _)| *ours != name(line)));
+    env.extend(ours.into_iter().map(|(name, value)| format!("{name}={value}")));
 }
 
 /// The unit's own, and what people expect of a network namespace that is all theirs: any user may bind any port.

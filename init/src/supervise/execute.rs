@@ -17,7 +17,7 @@ use super::link::fd_name;
 use super::poll::Source;
 use super::records::{self, UNITS_DIR};
 use super::signal::{Delivery, send};
-use super::{Supervisor, clock};
+use super::{Supervisor, clock, notify};
 use crate::error;
 use crate::kmsg::Chain;
 
@@ -137,10 +137,11 @@ impl Supervisor {
 
     fn forget(&mut self, name: &Name) {
         self.untell_log(name);
-        for what in ["status", "ready", "stdout", "stderr"] {
+        for what in ["status", "ready", "notify", "stdout", "stderr"] {
             drop(self.link.forget(&fd_name(what, name)));
         }
         drop(Cgroup::at(cgroup_dir(name)).remove());
+        drop(std::fs::remove_file(notify::socket_path(name)));
         self.cgroup_events.forget(name);
         self.observed.units.remove(name);
         // Last: by its record the next supervisor knows that there may be something left to forget.

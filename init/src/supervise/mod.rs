@@ -23,6 +23,7 @@ mod inbox;
 mod interfaces;
 mod link;
 mod network;
+mod notify;
 mod poll;
 mod program;
 mod records;
@@ -95,6 +96,7 @@ struct Supervisor {
     log: Option<Channel>,
     clients: Clients,
     checkers: Checkers,
+    ears: notify::Ears,
     cgroup_events: watches::CgroupEvents,
     unit_files: watches::UnitFiles,
     path_watch: facts::PathWatch,
@@ -115,6 +117,7 @@ pub fn run(channel: Channel) -> Result<(), Error> {
     }
     supervisor.handle(Source::Init)?;
     supervisor.settle_lost_runs();
+    supervisor.hear_all();
     loop {
         supervisor.reconcile()?;
         supervisor.settle_checkers();
@@ -133,6 +136,8 @@ impl Supervisor {
     fn reconcile(&mut self) -> Result<(), Error> {
         self.start_due_daemons();
         self.refresh_facts();
+        self.open_ears();
+        self.hear_the_late();
         for _ in 0..ROUNDS_MAX {
             let actions = plan(&self.set.declared, &self.observed, clock::now());
             if actions.is_empty() {
@@ -157,7 +162,7 @@ impl Supervisor {
     /// How long nothing has to be done unless something happens.
     fn timeout(&self) -> Option<Duration> {
         let units = next_wake(&self.set.declared, &self.observed);
-        let wakes = [units, self.daemons.next_wake(), self.checkers.next_wake()];
+        let wakes = [units, self.daemons.next_wake(), self.checkers.next_wake(), self.ears.next_wake()];
         let next = wakes.into_iter().flatten().min().map(|next| next.since(clock::now()));
         let look = self.emptying().next().map(|_| SECOND_LOOK);
         next.into_iter().chain(look).min()
@@ -179,6 +184,7 @@ impl Supervisor {
             Source::Client(client) => self.client_ready(client),
             Source::Status(unit) => self.status_changed(&unit),
             Source::ReadyLine(unit) => self.ready_line(&unit),
+            Source::Notify(unit) => self.notify_ready(&unit),
             Source::Checker(unit) => self.checker_ready(&unit),
         }
         Ok(())

@@ -32,6 +32,8 @@ pub enum Source {
     Status(Name),
     /// The descriptor on which a unit says that it is ready.
     ReadyLine(Name),
+    /// The socket on which a unit says how it is.
+    Notify(Name),
     /// The channel to a unit's checker.
     Checker(Name),
 }

@@ -44,6 +44,7 @@ impl Supervisor {
         let spec = container::spec(&context, unit, &image, &launch)?;
         let (stdout, stderr) = self.log_pipes(unit)?;
         let ready = self.ready_pipe(unit)?;
+        self.open_notify(unit)?;
         let system = |doing| move |error: std::io::Error| Error::System(doing, error);
         let null = std::fs::File::open("/dev/null").map_err(system("open '/dev/null'"))?;
         let extra = ready.iter().map(|(fd, number)| (fd.as_fd(), *number)).collect();

@@ -53,6 +53,7 @@ impl Supervisor {
         let image = unit.and_then(|unit| self.images.images.get(&unit.image.reference));
         UnitStatus {
             why: why(view, unit, seen),
+            says: record.run.as_ref().and_then(|run| run.talk.status.clone()),
             pid: record.run.as_ref().map(|run| run.pid),
             image: unit.map(|unit| unit.image.reference.to_string()),
             image_digest: image.map(|image| image.digest.clone()),
@@ -104,6 +105,7 @@ impl Supervisor {
             kind: kind.to_owned(),
             state,
             why: None,
+            says: None,
             pid: None,
             image: None,
             image_digest: None,
@@ -133,12 +135,19 @@ fn why(view: &View<'_>, unit: Option<&Unit>, seen: &Seen) -> Option<String> {
         Life::Running if unit.kind == Type::Oneshot => Some("is ready when it has ended".to_owned()),
         Life::Running => health::waits_for(unit, &record.health)
             .or_else(|| Some("runs, and has not said that it is ready".to_owned())),
-        Life::Ready => health::complaint(unit, &record.health),
+        Life::Ready => health::complaint(unit, &record.health).or_else(|| talk(seen)),
         Life::Stopping | Life::Killing => record.run.as_ref()?.unhealthy.clone(),
         Life::Skipped => record.note.as_ref().map(|note| format!("skipped: {note}")),
         Life::Backoff | Life::Failed => record.last_exit.as_ref().map(super::ending::describe_exit),
         _ => None,
     }
+}
+
+/// What a ready unit has said that it is about.
+fn talk(seen: &Seen) -> Option<String> {
+    let talk = &seen.record.run.as_ref()?.talk;
+    let stopping = talk.stopping.then(|| "says that it is about to end".to_owned());
+    stopping.or_else(|| talk.reloading.then(|| "reads its configuration again".to_owned()))
 }
 
 fn ports(unit: &Unit) -> Vec<PortStatus> {

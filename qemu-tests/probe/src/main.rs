@@ -5,6 +5,7 @@
 
 mod harm;
 mod load;
+mod notify;
 mod output;
 mod report;
 mod talk;
@@ -43,6 +44,9 @@ const USAGE: &str = "usage: probe COMMAND
   connect HOST PORT [TEXT]  send a line, print the answer
   resolve NAME              print a name's addresses
   ready-fd FD               write a line to a descriptor, then sleep
+  notify WORD...            say words on /run/notify, wait until they were heard
+  notify-at PATH WORD...    the same on another socket
+  feed MILLIS               say READY=1, then WATCHDOG=1 so often, until /tmp/hush is there
   eat-memory MIB            take so much memory, then sleep
   fork-bomb                 as many processes as can be
   burn-cpu SECONDS THREADS  print how much processor time could be had
@@ -93,6 +97,9 @@ fn run(words: &[&str]) -> Result<u8, Box<dyn Error>> {
         ["space", path] => report::print_space(path),
         ["read", path] => output::read(path),
         ["ready-fd", fd] => output::say_ready(fd).and_then(|()| load::sleep()),
+        ["notify", ref said @ ..] => notify::say(notify::SOCKET, said),
+        ["notify-at", path, ref said @ ..] => notify::say(path, said),
+        ["feed", millis] => notify::feed(millis.parse()?),
         ["http", port] => talk::http(port.parse()?),
         ["serve", port] => talk::serve(port.parse()?),
         ["connect", host, port] => talk::connect(host, port.parse()?, "hello"),

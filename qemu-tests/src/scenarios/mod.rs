@@ -10,6 +10,7 @@ mod graph;
 mod health;
 mod isolation;
 mod limits;
+mod notify;
 mod power;
 mod volumes;
 
@@ -53,6 +54,7 @@ scenarios! {
     commands::readiness_is_waited_for: "a line on a descriptor; without it the start fails";
     health::ready_check_gates_whoever_depends: "over http in an image without a shell; ready and not ready";
     health::failed_live_check_restarts: "reason unhealthy, with what the check found";
+    notify::units_and_supervisor_talk: "sd_notify, watchdog; over a new supervisor";
     graph::graph_starts_in_order_and_stops_in_reverse: "strengths, facts, limits; over a new supervisor";
     limits::memory_limit_kills_the_offender: "oom is said, the neighbours go on";
     limits::pids_limit_stops_a_fork_bomb: "the node goes on and can stop it";

@@ -50,11 +50,11 @@ pub(super) const KEYS: &[Key<ContainerDraft>] = &[
         Take::List(Text::Entry, |d, _, v| d.unit.on_success = names(&v)),
         "Units started when it has ended well.",
     ),
-    planned(
+    key(
         "watchdog",
         "none",
-        Take::Duration(Duration::from_secs(1), HOUR, later),
-        "It has to say WATCHDOG=1 at least this often.",
+        Take::Duration(Duration::from_secs(1), HOUR, |d, _, v| d.unit.watchdog = Some(v)),
+        "It has to say WATCHDOG=1 at least this often once it is ready.",
     ),
 ];
 

@@ -134,6 +134,8 @@ const CONTAINER_CASES: &[Case] = &[
     ("restart.force_codes", "", "[75]", r#"["75"]"#, 104),
     ("restart.propagate", "", "true", "1", 104),
     ("ready.when", "", r#""fd:3""#, r#""fd:1""#, 106),
+    ("ready.when", "", r#""notify""#, r#""notified""#, 105),
+    ("watchdog", "", r#""30s""#, r#""500ms""#, 106),
     ("health.h.exec", "", r#"["/bin/check", "-q"]"#, "[]", 420),
     ("health.h.http", "", r#""http://:8080/healthz""#, r#""https://:8443/""#, 105),
     ("health.h.tcp", "", "5432", "0", 106),

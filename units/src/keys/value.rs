@@ -309,11 +309,12 @@ fn address_is_special(address: Ipv4Addr) -> bool {
         || matches!(address.octets(), [0 | 240.., ..])
 }
 
-/// `exec` or `fd:N`. 0 to 2 are the container's standard streams.
+/// `exec`, `notify`, `fd:N` or `check:NAME`. 0 to 2 are the container's standard streams.
 pub(super) fn ready(value: &DeValue<'_>) -> Read<Ready> {
     let text = string(value)?;
     match text.strip_prefix("fd:") {
         None if text == "exec" => Ok(Ready::Exec),
+        None if text == "notify" => Ok(Ready::Notify),
         Some(number) if number.bytes().all(|b| b.is_ascii_digit()) => match number.parse() {
             Ok(fd @ 3..) => Ok(Ready::Fd(fd)),
             _ => Err(beyond(format!("'{text}' is not a descriptor from 3 to 255"))),
@@ -321,12 +322,10 @@ pub(super) fn ready(value: &DeValue<'_>) -> Read<Ready> {
         None if text.strip_prefix("check:").is_some_and(|name| Name::parse(name).is_ok()) => {
             Ok(Ready::Check(text.trim_start_matches("check:").to_owned()))
         }
-        None if text == "notify" || text.strip_prefix("log:").is_some_and(|regex| !regex.is_empty()) => {
-            Err(unsupported(text))
-        }
+        None if text.strip_prefix("log:").is_some_and(|regex| !regex.is_empty()) => Err(unsupported(text)),
         _ => Err(bad(
             format!("'{}' is no way to tell that a unit is ready", clip(text)),
-            "write \"exec\", \"fd:3\" or \"check:NAME\"",
+            "write \"exec\", \"notify\", \"fd:3\" or \"check:NAME\"",
         )),
     }
 }

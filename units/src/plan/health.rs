@@ -2,14 +2,37 @@
 
 use super::{Action, Name};
 use crate::health::{Verdict, blame, passes};
+use crate::human;
 use crate::life::{Event, Life};
-use crate::observed::Seen;
+use crate::observed::{Moment, Seen};
 use crate::spec::{OnFailure, Ready, Role, Type, Unit};
 
 /// Whether the unit is ready and each of its checks passes.
 pub fn is_healthy(seen: &Seen) -> bool {
     let mut checks = seen.record.health.checks.values();
     seen.record.life == Life::Ready && checks.all(|check| check.verdict == Verdict::Passing)
+}
+
+/// The moment by which a running unit has to say that it lives.
+pub fn watchdog_deadline(unit: &Unit, seen: &Seen) -> Option<Moment> {
+    let talk = &seen.record.run.as_ref().filter(|_| seen.record.life.is_up())?.talk;
+    let limit = talk.watchdog.or(unit.watchdog).filter(|_| unit.watchdog.is_some())?;
+    let fed = talk.fed?;
+    Some(if talk.failed { fed } else { fed.after(limit) })
+}
+
+/// Ends a unit that has not said in time that it lives.
+pub(super) fn plan_watchdog(unit: &Unit, name: &Name, seen: &Seen, now: Moment) -> Option<Action> {
+    watchdog_deadline(unit, seen).filter(|deadline| *deadline <= now)?;
+    let talk = &seen.record.run.as_ref()?.talk;
+    let why = match talk.failed {
+        true => "watchdog: it said WATCHDOG=trigger".to_owned(),
+        false => {
+            let limit = talk.watchdog.or(unit.watchdog).unwrap_or_default();
+            format!("watchdog: no WATCHDOG=1 for {}", human::duration(limit))
+        }
+    };
+    Some(Action::Replace { unit: name.clone(), kill: false, why })
 }
 
 /// Ends a unit whose live or startup check has failed, where that is what its file wants.
@@ -126,5 +149,38 @@ mod tests {
         assert!(plan_health(&unit, &unit.name, &seen).is_some());
         let (unit, seen) = world(Life::Stopping, Failing, Passing, Failing);
         assert_eq!(plan_health(&unit, &unit.name, &seen), None);
+    }
+
+    #[test]
+    fn a_watchdog_bites_who_is_ready_and_silent() {
+        use crate::observed::Run;
+        let at = |seconds: u64| Moment(seconds * 1_000_000);
+        let (mut unit, mut seen) = world(Life::Running, Verdict::Passing, Verdict::Passing, Verdict::Passing);
+        seen.record.run = Some(Run::default());
+        unit.watchdog = Some(std::time::Duration::from_secs(30));
+        assert_eq!(watchdog_deadline(&unit, &seen), None, "start_timeout is for that");
+        assert!(seen.record.step(Event::BecameReady, at(5)));
+        assert_eq!(watchdog_deadline(&unit, &seen), Some(at(35)));
+        assert_eq!(plan_watchdog(&unit, &unit.name, &seen, at(34)), None);
+        let why = |seen: &Seen, now| match plan_watchdog(&unit, &unit.name, seen, now) {
+            Some(Action::Replace { kill: false, why, .. }) => why,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(why(&seen, at(35)), "watchdog: no WATCHDOG=1 for 30s");
+        let talk = |seen: &mut Seen, change: fn(&mut crate::notify::Talk)| {
+            change(&mut seen.record.run.as_mut().unwrap().talk);
+        };
+        talk(&mut seen, |talk| talk.fed = Some(Moment(20_000_000)));
+        assert_eq!(watchdog_deadline(&unit, &seen), Some(at(50)));
+        talk(&mut seen, |talk| talk.watchdog = Some(std::time::Duration::from_secs(2)));
+        assert_eq!(why(&seen, at(22)), "watchdog: no WATCHDOG=1 for 2s");
+        talk(&mut seen, |talk| talk.failed = true);
+        assert_eq!(why(&seen, at(20)), "watchdog: it said WATCHDOG=trigger");
+        // Losing readiness is no excuse; being stopped is.
+        assert!(seen.record.step(Event::BecameUnready, at(21)));
+        assert!(watchdog_deadline(&unit, &seen).is_some());
+        assert!(seen.record.step(Event::StopSent, at(21)));
+        assert_eq!(watchdog_deadline(&unit, &seen), None);
+        assert_eq!(watchdog_deadline(&Unit { watchdog: None, ..unit.clone() }, &seen), None);
     }
 }

@@ -12,6 +12,8 @@ pub enum Ready {
     Exec,
     /// A line (or the end of file after at least one byte) arrives on this descriptor, as s6 does it.
     Fd(u8),
+    /// It says `READY=1`, sd_notify(3).
+    Notify,
     /// A check of that name passes.
     Check(String),
 }

@@ -57,6 +57,9 @@ pub struct UnitStatus {
     pub state: State,
     /// Why it is in that state, for people.
     pub why: Option<String>,
+    /// What it says of itself (`STATUS=` of sd_notify(3)).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub says: Option<String>,
     /// Process id on the node.
     pub pid: Option<i32>,
     /// Reference in normal form.

@@ -1,0 +1,87 @@
+//! What runs and the supervisor talk to each other: readiness, watchdog.
+
+use berth_qemu_tests::appliance::{Appliance, probe_unit_with};
+use berth_qemu_tests::vm::{Options, SOON, Vm};
+use berth_qemu_tests::{Outcome, ensure, ensure_eq};
+use berth_units::wire::control::{ExitReason, State};
+
+use crate::lab::Lab;
+
+/// A keeper that may do anything to the node, and what talks.
+fn write_units(appliance: &Appliance) -> Outcome {
+    appliance.probe(
+        "keeper",
+        &["sleep"],
+        "[security]\nprofile = \"privileged\"\n\
+         [mounts.cgroup]\nbind = \"/sys/fs/cgroup\"\ntarget = \"/cgroup\"\nread_only = false\n\
+         [mounts.proc]\nbind = \"/proc\"\ntarget = \"/node-proc\"\nread_only = false\n",
+    )?;
+    // No root, no /run of its own: the socket has to come to it all the same.
+    appliance.unit(
+        "slow",
+        "schema = 1\n[image]\nref = \"berth-tests/probe:1\"\n[process]\nargs = [\"sleep\"]\nuser = \"1234\"\n\
+         [rootfs]\ntmpfs = []\n[ready]\nwhen = \"notify\"\n",
+    )?;
+    appliance.probe("waiter", &["sleep"], "[depends.slow]\n")?;
+    let fed = "watchdog = \"2s\"\n";
+    let keys = "[ready]\nwhen = \"notify\"\n[restart]\ndelay = \"100ms\"\n";
+    Ok(appliance.unit("fed", &probe_unit_with(fed, &["feed", "500"], keys))?)
+}
+
+pub fn units_and_supervisor_talk(lab: &mut Lab) -> Outcome {
+    let appliance = lab.appliance()?;
+    write_units(&appliance)?;
+    let mut vm = lab.boot(&appliance, &Options::default())?;
+    vm.wait_ready(&["keeper", "fed"])?;
+    readiness_is_said(&mut vm)?;
+    silence_is_noticed(&mut vm)
+}
+
+/// Kills the supervisor and waits for the next one.
+fn replace_supervisor(vm: &mut Vm) -> Outcome {
+    let count =
+        |vm: &Vm| -> Outcome<u64> { Ok(vm.status()?.node.restarts.get("supervise").copied().unwrap_or(0)) };
+    let before = count(vm)?;
+    // The command itself may lose its connection.
+    drop(vm.exec("keeper", &["/probe", "write", "/cgroup/system/supervise/cgroup.kill", "1"]));
+    vm.wait_for("another supervisor", SOON, |vm| {
+        let now = count(vm)?;
+        if now > before { Ok(Some(())) } else { Err(format!("{now} restarts").into()) }
+    })
+}
+
+/// `waiter` waits for the word of `slow`, which a stranger cannot say, and which another supervisor hears.
+fn readiness_is_said(vm: &mut Vm) -> Outcome {
+    vm.wait_unit("slow", "not ready", SOON, |unit| unit.state == State::Starting)?;
+    vm.probe("keeper", &["notify-at", "/node-proc/1/root/run/berth/notify/slow", "READY=1", "STATUS=false"])?;
+    let slow = vm.unit("slow")?;
+    ensure_eq!((slow.state, slow.says), (State::Starting, None));
+    vm.probe("slow", &["notify", "STATUS=halfway"])?;
+    ensure_eq!(vm.unit("slow")?.says.as_deref(), Some("halfway"));
+    replace_supervisor(vm)?;
+    let slow = vm.unit("slow")?;
+    ensure_eq!((slow.state, slow.says.as_deref()), (State::Starting, Some("halfway")));
+    ensure_eq!(vm.unit("waiter")?.state, State::Waiting);
+    vm.probe("slow", &["notify", "READY=1", "STATUS=there"])?;
+    vm.wait_ready(&["slow", "waiter"])?;
+    ensure_eq!(vm.unit("slow")?.pid, slow.pid);
+    vm.probe("slow", &["notify", "STOPPING=1"])?;
+    let why = vm.unit("slow")?.why.unwrap_or_default();
+    ensure!(why.contains("about to end"), "'slow': {why}");
+    Ok(())
+}
+
+/// `fed` lived through the supervisor's end, and is restarted once it says nothing more.
+fn silence_is_noticed(vm: &mut Vm) -> Outcome {
+    let before = vm.unit("fed")?;
+    ensure_eq!((before.state, before.restarts, before.says.as_deref()), (State::Ready, 0, Some("feeding")));
+    vm.probe("fed", &["write", "/tmp/hush", ""])?;
+    let after = vm.wait_unit("fed", "started again", SOON, |unit| {
+        unit.state == State::Ready && unit.pid != before.pid && unit.pid.is_some()
+    })?;
+    ensure_eq!(after.restarts, 1);
+    let exit = after.last_exit.ok_or("no exit is known")?;
+    ensure_eq!(exit.reason, ExitReason::Unhealthy);
+    ensure_eq!(exit.detail.as_deref(), Some("watchdog: no WATCHDOG=1 for 2s"));
+    Ok(())
+}
