@@ -91,6 +91,23 @@ impl Lab {
         Ok(self.share("probes", boot_probes)?.echo_port)
     }
 
+    /// A node that the scenarios of one file share: its units as `write` has them, those of `ready` ready.
+    pub fn node(
+        &mut self,
+        name: &'static str,
+        write: fn(&Appliance) -> Outcome,
+        ready: &[&str],
+    ) -> Outcome<&mut Vm> {
+        let boot = |dir: &Path| {
+            let appliance = Appliance::new(dir)?;
+            write(&appliance)?;
+            let mut vm = Vm::start(dir, &appliance, &Options::default())?;
+            vm.wait_ready(ready)?;
+            Ok(Shared { vm, echo_port: 0 })
+        };
+        Ok(&mut self.share(name, boot)?.vm)
+    }
+
     fn share(
         &mut self,
         name: &'static str,

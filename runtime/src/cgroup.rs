@@ -12,8 +12,11 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-pub use limits::{IoMax, Limits};
+use limits::PARTITION;
+pub use limits::{HugePages, IoMax, Limits, Partition};
 
+/// Processors that a group may take away from others.
+const EXCLUSIVE: &str = "cpuset.cpus.exclusive";
 /// Longest interface file that is read, bytes.
 const READ_MAX: u64 = 1 << 20;
 
@@ -30,9 +33,10 @@ pub enum CgroupError {
         /// Why not.
         source: io::Error,
     },
-    /// A knob is not there: its controller is not enabled in the parent, or the kernel has none.
+    /// A knob is not there: its controller is not enabled in the parent, or the kernel has none, or not this part.
     #[error(
-        "cgroup '{path}' has no '{knob}': the kernel or the parent cgroup lacks controller '{controller}'"
+        "cgroup '{path}' has no '{knob}': the kernel was built without it, or the parent cgroup lacks controller \
+         '{controller}'"
     )]
     Absent {
         /// The directory.
@@ -53,6 +57,16 @@ pub enum CgroupError {
         value: String,
         /// Why not.
         source: io::Error,
+    },
+    /// The processors cannot be the group's alone.
+    #[error("cgroup '{path}' is '{found}' where it should be '{wanted}': cpuset.cpus.partition")]
+    Partition {
+        /// The directory.
+        path: PathBuf,
+        /// What was asked for.
+        wanted: String,
+        /// What the kernel made of it, and why.
+        found: String,
     },
     /// An interface file cannot be read.
     #[error("cannot read '{knob}' of cgroup '{path}'")]
@@ -159,11 +173,39 @@ impl Cgroup {
     /// A knob is absent or refuses its value.
     pub fn set(&self, limits: &Limits) -> Result<(), CgroupError> {
         for (knob, value) in limits.plan_writes() {
-            match self.write(knob, &value) {
+            match self.write(&knob, &value) {
                 // No swap accounting means no swap to limit.
                 Err(CgroupError::Absent { .. }) if knob == "memory.swap.max" && self.has("memory.max") => {}
                 result => result?,
             }
+            if knob == PARTITION {
+                self.check_partition(&value)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The kernel takes the word and says afterwards that it cannot be ("root invalid (...)").
+    fn check_partition(&self, wanted: &str) -> Result<(), CgroupError> {
+        let found = self.read(PARTITION)?.trim().to_owned();
+        if found == wanted {
+            return Ok(());
+        }
+        Err(CgroupError::Partition { path: self.path.clone(), wanted: wanted.to_owned(), found })
+    }
+
+    /// Has this group, a parent, hand down what limits of a child need, beyond what it hands down anyway: a
+    /// controller that nobody asks for would cost every process of every child something. `cpus` are all processors
+    /// of the node; those of a partition are its alone only if every group above it may give them away.
+    ///
+    /// # Errors
+    /// As [`Self::enable`]. A controller that this group does not have is told by [`Self::set`].
+    pub fn hand_down(&self, limits: &Limits, cpus: &str) -> Result<(), CgroupError> {
+        let wanted = limits.controllers();
+        let wanted: Vec<_> = wanted.iter().map(String::as_str).collect();
+        self.enable(&wanted)?;
+        if limits.cpuset_partition.is_some() && self.has(EXCLUSIVE) {
+            self.write(EXCLUSIVE, cpus)?;
         }
         Ok(())
     }
@@ -351,7 +393,8 @@ mod tests {
         let error = group.set(&Limits { pids_max: Some(1), ..Limits::default() }).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "cgroup '/' has no 'pids.max': the kernel or the parent cgroup lacks controller 'pids'"
+            "cgroup '/' has no 'pids.max': the kernel was built without it, or the parent cgroup lacks \
+             controller 'pids'"
         );
         assert!(matches!(Cgroup::at("/nowhere").populated(), Err(CgroupError::Read { .. })));
     }

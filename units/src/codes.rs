@@ -139,6 +139,10 @@ codes! {
     WAIT_PATH = 430, "path that nobody tells about",
         "The kernel sends no event when a file appears below /proc or /sys, so nobody could wait for it. Use \
          conditions.path_exists, or wait for the device itself.";
+    RAW_HAS_KEY = 440, "file of the cgroup that has a key",
+        "The file is written by a key of its own, so the two would contradict each other. Use the key.";
+    PARTITION_CPUS = 441, "partition without processors of its own",
+        "cpuset.partition takes the processors of cpuset.cpus away from all others, so it has to say which ones.";
     NO_NODE = 501, "no node.toml",
         "Without node.toml the node is called `berth` and gets its address by DHCP.";
     UPLINK_KEYS = 502, "uplink keys that do not fit its mode",

@@ -1,20 +1,20 @@
 //! From a draft to what it means: what one file says about itself, beyond single values.
 
 mod health;
+mod resources;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::codes::{
-    BIND_IN_VOLUME, CAPABILITY_BOTH, KEY_WITHOUT_EFFECT, LIMITS_ORDER, MOUNT_SOURCE, MOUNT_TARGET,
-    MOUNT_TWICE, NETWORK_WITHOUT_BRIDGE, PORT_WITHOUT_BRIDGE, SYSCTL_SHARED, UPLINK_KEYS, UPLINK_OVERLAP,
-    UPPER_UNUSED, WAIT_PATH,
+    BIND_IN_VOLUME, CAPABILITY_BOTH, KEY_WITHOUT_EFFECT, MOUNT_SOURCE, MOUNT_TARGET, MOUNT_TWICE,
+    NETWORK_WITHOUT_BRIDGE, PORT_WITHOUT_BRIDGE, SYSCTL_SHARED, UPLINK_KEYS, UPLINK_OVERLAP, UPPER_UNUSED,
+    WAIT_PATH,
 };
 use crate::fault::Fault;
 use crate::keys::{ContainerDraft, MountDraft, NodeDraft, UplinkWord};
 use crate::notify::SOCKET;
 use crate::path::is_within;
-use crate::quantity::Amount;
 use crate::resolve::Origin;
 use crate::spec::{Mount, MountSource, NetworkMode, Node, Type, Unit, UplinkMode, Upper};
 use crate::volumes::VOLUMES_DIR;
@@ -41,7 +41,7 @@ pub(crate) fn container(draft: ContainerDraft, origin: &Origin, faults: &mut Vec
     health::check_ready(&unit, &checks, origin, faults);
     check_targets(&unit, origin, faults);
     check_rootfs(&unit, origin, faults);
-    check_memory(&unit, origin, faults);
+    resources::check(&unit, origin, faults);
     check_mode(&unit, origin, faults);
     check_security(&unit, origin, faults);
     check_wait(&unit, origin, faults);
@@ -160,33 +160,6 @@ fn check_rootfs(unit: &Unit, origin: &Origin, faults: &mut Vec<Fault>) {
         faults.push(
             idle("rootfs.size", "rootfs.upper is \"disk\"").help("it is the size of an upper layer in RAM"),
         );
-    }
-}
-
-/// memory.min <= low <= high <= max, as far as they can be compared without knowing the node.
-fn check_memory(unit: &Unit, origin: &Origin, faults: &mut Vec<Fault>) {
-    let memory = &unit.memory;
-    let order = [
-        ("memory.min", memory.min),
-        ("memory.low", memory.low),
-        ("memory.high", memory.high),
-        ("memory.max", memory.max),
-    ];
-    let set: Vec<_> = order.into_iter().filter_map(|(key, amount)| Some((key, amount?))).collect();
-    for pair in set.windows(2) {
-        let [(lower_key, lower), (upper_key, upper)] = pair else { continue };
-        let inverted = match (lower, upper) {
-            (Amount::Bytes(lower), Amount::Bytes(upper)) => lower > upper,
-            (Amount::Percent(lower), Amount::Percent(upper)) => lower > upper,
-            _ => false,
-        };
-        if inverted {
-            let message = format!("{lower_key} is above {upper_key}");
-            let other = origin.value(upper_key);
-            faults.push(
-                Fault::warning(LIMITS_ORDER, origin.value(lower_key), message).related(other, *upper_key),
-            );
-        }
     }
 }
 

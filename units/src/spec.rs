@@ -15,6 +15,7 @@ mod storage;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::quantity::Amount;
 use crate::{Name, Reference};
 
 pub use health::{Check, Http, OnFailure, Probe, Ready, Role};
@@ -25,7 +26,7 @@ pub use lifecycle::{
 pub use network::{Attachment, Ipv4Net, Network, NetworkMode, Port, Protocol};
 pub use node::{Node, Uplink, UplinkMode};
 pub use program::{Image, Log, LogSink, Process, Rootfs, Upper};
-pub use resources::{Cpu, Io, IoLimit, Memory, Pids};
+pub use resources::{Cpu, Cpuset, Io, IoLimit, Memory, Partition, Pids, PrioClass};
 pub use security::{Profile, Security};
 pub use storage::{Mount, MountSource, Retain, Volume};
 
@@ -76,6 +77,14 @@ pub struct Unit {
     pub pids: Pids,
     /// io.* of cgroup v2.
     pub io: Io,
+    /// cpuset.* of cgroup v2.
+    pub cpuset: Cpuset,
+    /// hugetlb.* of cgroup v2, by size of the page: `2M`.
+    pub hugetlb: BTreeMap<String, Amount>,
+    /// Huge pages count when they are reserved (hugetlb.*.rsvd.max), not when they are used.
+    pub hugetlb_rsvd: bool,
+    /// Files of its cgroup that have no key, and what is written there.
+    pub cgroup_raw: BTreeMap<String, String>,
     /// By name, so that a drop-in can change one.
     pub mounts: BTreeMap<String, Mount>,
     /// Mode, host name, extra hosts.
@@ -155,6 +164,10 @@ impl Unit {
             cpu: Cpu::default(),
             pids: Pids::default(),
             io: Io::default(),
+            cpuset: Cpuset::default(),
+            hugetlb: BTreeMap::new(),
+            hugetlb_rsvd: false,
+            cgroup_raw: BTreeMap::new(),
             mounts: BTreeMap::new(),
             network: NetworkMode::Bridge,
             networks: BTreeMap::new(),

@@ -2,15 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use berth_runtime::cgroup::{IoMax, Limits};
 use berth_runtime::spec::{File, Mount, MountSource, Network, Process, Root, Spec, User, Writable};
 use berth_runtime::{Capabilities, ExecSpec};
 use berth_units::launch::Launch;
 use berth_units::notify::SOCKET;
-use berth_units::quantity::Amount;
 use berth_units::spec::{self, Declared, NetworkMode, Profile, Unit, Upper};
 use berth_units::wire::control::Exec;
 use berth_units::wire::image::StoredImage;
@@ -196,47 +193,6 @@ fn ensure_dir(path: PathBuf) -> Result<PathBuf, Error> {
     let fault = |source| Error::Path { doing: "make directory", path: path.display().to_string(), source };
     fs::create_dir_all(&path).map_err(fault)?;
     Ok(path)
-}
-
-/// The unit's limits as numbers, given the memory of the node in bytes.
-pub fn limits(unit: &Unit, node_memory: u64) -> Result<Limits, Error> {
-    let bytes = |amount: Amount| match amount {
-        Amount::Max => u64::MAX,
-        Amount::Bytes(bytes) => bytes,
-        Amount::Percent(percent) => node_memory / 100 * u64::from(percent),
-    };
-    let micros = |time: std::time::Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-    let period = micros(unit.cpu.period);
-    let quota = |milli: u32| (period.saturating_mul(u64::from(milli)) / 1000, period);
-    Ok(Limits {
-        memory_max: unit.memory.max.map(bytes),
-        memory_high: unit.memory.high.map(bytes),
-        memory_low: unit.memory.low.map(bytes),
-        memory_min: unit.memory.min.map(bytes),
-        memory_swap_max: Some(bytes(unit.memory.swap_max)),
-        memory_oom_group: Some(unit.memory.oom_group),
-        cpu_max: unit.cpu.max.map(|max| quota(max.0)),
-        cpu_max_burst: (!unit.cpu.burst.is_zero()).then(|| micros(unit.cpu.burst)),
-        cpu_weight: unit.cpu.weight,
-        cpu_idle: unit.cpu.idle.then_some(true),
-        pids_max: Some(u64::from(unit.pids.max)),
-        io_weight: unit.io.weight,
-        io_max: unit.io.limits.iter().map(io_max).collect::<Result<_, _>>()?,
-        // Only a privileged unit is meant to keep groups of its own.
-        descendants: (unit.security.profile != Profile::Privileged).then_some(0),
-    })
-}
-
-fn io_max((path, limit): (&String, &spec::IoLimit)) -> Result<IoMax, Error> {
-    let fault = |source| Error::Path { doing: "find block device", path: path.clone(), source };
-    let device = fs::metadata(path).map_err(fault)?.rdev();
-    Ok(IoMax {
-        device: (rustix::fs::major(device), rustix::fs::minor(device)),
-        rbps: limit.read_bps,
-        wbps: limit.write_bps,
-        riops: limit.read_iops,
-        wiops: limit.write_iops,
-    })
 }
 
 /// All layers and the configuration of a unit's image.

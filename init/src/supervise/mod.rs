@@ -21,6 +21,7 @@ mod facts;
 mod health;
 mod inbox;
 mod interfaces;
+mod limits;
 mod link;
 mod network;
 mod notify;

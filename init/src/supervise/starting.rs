@@ -18,7 +18,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use super::container::{self, Context, Error, cgroup_dir};
 use super::link::fd_name;
 use super::poll::{Interest, Source};
-use super::{Supervisor, clock, network};
+use super::{Supervisor, clock, limits, network};
 use crate::error;
 use crate::kmsg::Chain;
 
@@ -39,7 +39,7 @@ impl Supervisor {
         let launch = launch(unit, &image.config)?;
         let cgroup = Cgroup::renew(cgroup_dir(&unit.name))?;
         self.watch_cgroup(&unit.name);
-        cgroup.set(&container::limits(unit, self.node_memory)?)?;
+        limits::apply(&cgroup, &limits::limits(unit, self.node_memory)?)?;
         let context = Context { declared: &self.set.declared, leases: &self.leases };
         let spec = container::spec(&context, unit, &image, &launch)?;
         let (stdout, stderr) = self.log_pipes(unit)?;

@@ -179,6 +179,20 @@ fn one_unit_against_itself() {
     check(&["a:mounts.x = {bind = '/data/volumes', target = '/a'}"], &[]);
     check(&["a:memory = {low = '2M', max = '1M'}"], &["a:3 BU0406 memory.low is above memory.max"]);
     check(
+        &["a:cgroup.raw = {\"memory.max\" = '1G'}"],
+        &["a:3 BU0440 'memory.max' is written by a key of its own"],
+    );
+    check(
+        &["a:cgroup.raw = {\"hugetlb.2MB.max\" = 0}"],
+        &["a:3 BU0440 'hugetlb.2MB.max' is written by a key of its own"],
+    );
+    check(&["a:cgroup.raw = {\"cpu.weight.nice\" = 5}"], &[]);
+    check(
+        &["a:cpuset.partition = 'root'"],
+        &["a:3 BU0441 a partition has no processors without cpuset.cpus"],
+    );
+    check(&["a:cpuset = {partition = 'root', cpus = '1'}"], &[]);
+    check(
         &["a:stop.timeout = '1m'"],
         &["a:3 BU0407 stop.timeout 1m is longer than the node waits at a shutdown, 30s"],
     );

@@ -6,9 +6,9 @@ use super::draft::{ContainerDraft, fit};
 use super::forms::{HUGE_PAGE, KERNEL_FILE, NUMBER_LIST, PERCENT, PRESSURE_ACTION};
 use super::{
     Key, Section, Take, Text, Word, key, later, named, planned, planned_named, planned_required,
-    planned_section, planned_word, section,
+    planned_word, section, word,
 };
-use crate::spec::IoLimit;
+use crate::spec::{IoLimit, Partition, PrioClass};
 
 pub(super) const SECTIONS: &[Section<ContainerDraft>] = &[
     section("memory", "Memory limits."),
@@ -23,12 +23,13 @@ pub(super) const SECTIONS: &[Section<ContainerDraft>] = &[
         },
         "Limits by block device.",
     ),
-    planned_section("cpuset", "Which processors and memory nodes it may use."),
-    planned_named("hugetlb", Text::Form(&HUGE_PAGE), "Huge pages it may hold, by size of the page."),
-    planned_section("cgroup", "The cgroup itself."),
-    planned_named(
+    section("cpuset", "Which processors and memory nodes it may use."),
+    named("hugetlb", Text::Form(&HUGE_PAGE), |_, _| (), "Huge pages it may hold, by size of the page."),
+    section("cgroup", "The cgroup itself."),
+    named(
         "cgroup.raw",
         Text::Form(&KERNEL_FILE),
+        |_, _| (),
         "Files of the cgroup that have no key of their own.",
     ),
     planned_named("pressure", Text::Entry, "What is done when resources run short, by name."),
@@ -138,39 +139,85 @@ pub(super) const KEYS: &[Key<ContainerDraft>] = &[
         Take::Int(1, i64::MAX, |d, at, v| limit(d, at).write_iops = Some(fit(v))),
         "Writes a second.",
     ),
-    planned("io.limits.*.weight", "the kernel's, 100", Take::Int(1, 10_000, later), "Share of this disk."),
-    planned(
+    key(
+        "io.limits.*.weight",
+        "the kernel's, 100",
+        Take::Int(1, 10_000, |d, at, v| limit(d, at).weight = Some(fit(v))),
+        "Share of this disk.",
+    ),
+    key(
         "io.limits.*.latency",
         "none",
-        Take::Duration(Duration::from_millis(1), Duration::from_secs(10), later),
+        Take::Duration(Duration::from_millis(1), Duration::from_secs(10), |d, at, v| {
+            limit(d, at).latency = Some(v);
+        }),
         "Others are slowed down when its requests take longer (io.latency).",
     ),
-    planned("io.prio_class", "\"none\"", Take::Words(PRIO_CLASS), "Class of its requests (io.prio.class)."),
-    planned("memory.swap_high", "no limit", Take::Amount(later), "Swap beyond which it is slowed down."),
-    planned("memory.zswap_max", "no limit", Take::Amount(later), "Compressed swap it may use."),
-    planned("memory.zswap_writeback", "true", Take::Bool(later), "Compressed swap may go to the disk."),
+    key("io.prio_class", "\"none\"", Take::Words(PRIO_CLASS), "Class of its requests (io.prio.class)."),
+    key(
+        "memory.swap_high",
+        "no limit",
+        Take::Amount(|d, _, v| d.unit.memory.swap_high = Some(v)),
+        "Swap beyond which it is slowed down.",
+    ),
+    key(
+        "memory.zswap_max",
+        "no limit",
+        Take::Amount(|d, _, v| d.unit.memory.zswap_max = Some(v)),
+        "Compressed swap it may use.",
+    ),
+    key(
+        "memory.zswap_writeback",
+        "true",
+        Take::Bool(|d, _, v| d.unit.memory.zswap_writeback = v),
+        "Compressed swap may go to the disk.",
+    ),
     planned("memory.on_oom", "\"restart\"", Take::Words(ON_OOM), "When it ran out of memory."),
-    planned(
+    key(
         "cpu.uclamp_min",
-        "\"0%\"",
-        Take::Text(Text::Form(&PERCENT), later),
+        "the kernel's, \"0%\"",
+        Take::Text(Text::Form(&PERCENT), |d, _, v| d.unit.cpu.uclamp_min = percent(&v)),
         "Least speed of the processor.",
     ),
-    planned("cpu.uclamp_max", "no limit", Take::Text(Text::Form(&PERCENT), later), "Highest speed."),
-    planned("cpuset.cpus", "all", Take::Text(Text::Form(&NUMBER_LIST), later), "Processors it may use."),
-    planned("cpuset.mems", "all", Take::Text(Text::Form(&NUMBER_LIST), later), "Memory nodes it may use."),
-    planned(
-        "cpuset.partition",
-        "\"member\"",
-        Take::Words(PARTITION),
-        "Whether the processors are its alone.",
+    key(
+        "cpu.uclamp_max",
+        "no limit",
+        Take::Text(Text::Form(&PERCENT), |d, _, v| d.unit.cpu.uclamp_max = percent(&v)),
+        "Highest speed.",
     ),
-    planned("hugetlb.*", "0", Take::Amount(later), "What it may hold in pages of this size."),
-    planned("hugetlb_rsvd", "false", Take::Bool(later), "Count pages when they are reserved, not when used."),
-    planned(
+    key(
+        "cpuset.cpus",
+        "all",
+        Take::Text(Text::Form(&NUMBER_LIST), |d, _, v| d.unit.cpuset.cpus = Some(v)),
+        "Processors it may use.",
+    ),
+    key(
+        "cpuset.mems",
+        "all",
+        Take::Text(Text::Form(&NUMBER_LIST), |d, _, v| d.unit.cpuset.mems = Some(v)),
+        "Memory nodes it may use.",
+    ),
+    key("cpuset.partition", "\"member\"", Take::Words(PARTITION), "Whether the processors are its alone."),
+    key(
+        "hugetlb.*",
+        "no limit",
+        Take::Amount(|d, at, v| {
+            d.unit.hugetlb.insert(at.to_owned(), v);
+        }),
+        "What it may hold in pages of this size.",
+    ),
+    key(
+        "hugetlb_rsvd",
+        "false",
+        Take::Bool(|d, _, v| d.unit.hugetlb_rsvd = v),
+        "Count pages when they are reserved, not when used.",
+    ),
+    key(
         "cgroup.raw.*",
         "",
-        Take::Text(Text::Value, later),
+        Take::Text(Text::Value, |d, at, v| {
+            d.unit.cgroup_raw.insert(at.to_owned(), v);
+        }),
         "One file of the cgroup and what is written.",
     ),
     planned("cgroup.delegate", "false", Take::Bool(later), "It may make cgroups of its own."),
@@ -202,11 +249,19 @@ fn limit<'d>(draft: &'d mut ContainerDraft, device: &str) -> &'d mut IoLimit {
     draft.unit.io.limits.entry(device.to_owned()).or_default()
 }
 
+fn percent(text: &str) -> Option<u8> {
+    text.strip_suffix('%')?.parse().ok()
+}
+
 const PRIO_CLASS: &[Word<ContainerDraft>] = &[
-    planned_word("none", "as the process says"),
-    planned_word("promote-to-rt", "real time at least"),
-    planned_word("restrict-to-be", "best effort at most"),
-    planned_word("idle", "idle"),
+    word("none", "as the process says", |d, _| d.unit.io.prio_class = None),
+    word("promote-to-rt", "real time at least", |d, _| {
+        d.unit.io.prio_class = Some(PrioClass::PromoteToRt);
+    }),
+    word("restrict-to-be", "best effort at most", |d, _| {
+        d.unit.io.prio_class = Some(PrioClass::RestrictToBe);
+    }),
+    word("idle", "idle", |d, _| d.unit.io.prio_class = Some(PrioClass::Idle)),
 ];
 
 const ON_OOM: &[Word<ContainerDraft>] = &[
@@ -216,9 +271,11 @@ const ON_OOM: &[Word<ContainerDraft>] = &[
 ];
 
 const PARTITION: &[Word<ContainerDraft>] = &[
-    planned_word("member", "they are shared"),
-    planned_word("root", "they are its alone"),
-    planned_word("isolated", "and the kernel does not balance over them"),
+    word("member", "they are shared", |d, _| d.unit.cpuset.partition = Partition::Member),
+    word("root", "they are its alone", |d, _| d.unit.cpuset.partition = Partition::Root),
+    word("isolated", "and the kernel does not balance over them", |d, _| {
+        d.unit.cpuset.partition = Partition::Isolated;
+    }),
 ];
 
 const RESOURCE: &[Word<ContainerDraft>] =

@@ -18,6 +18,12 @@ pub struct Memory {
     pub min: Option<Amount>,
     /// memory.swap.max.
     pub swap_max: Amount,
+    /// memory.swap.high.
+    pub swap_high: Option<Amount>,
+    /// memory.zswap.max.
+    pub zswap_max: Option<Amount>,
+    /// memory.zswap.writeback.
+    pub zswap_writeback: bool,
     /// memory.oom.group: the whole container dies, not a part of it.
     pub oom_group: bool,
     /// Size of /dev/shm, bytes.
@@ -32,6 +38,9 @@ impl Default for Memory {
             low: None,
             min: None,
             swap_max: Amount::Bytes(0),
+            swap_high: None,
+            zswap_max: None,
+            zswap_writeback: true,
             oom_group: true,
             shm_size: 64 << 20,
         }
@@ -51,6 +60,10 @@ pub struct Cpu {
     pub weight: Option<u16>,
     /// cpu.idle.
     pub idle: bool,
+    /// cpu.uclamp.min, per cent.
+    pub uclamp_min: Option<u8>,
+    /// cpu.uclamp.max, per cent.
+    pub uclamp_max: Option<u8>,
 }
 
 impl Default for Cpu {
@@ -61,6 +74,8 @@ impl Default for Cpu {
             burst: Duration::ZERO,
             weight: None,
             idle: false,
+            uclamp_min: None,
+            uclamp_max: None,
         }
     }
 }
@@ -85,6 +100,19 @@ pub struct Io {
     pub weight: Option<u16>,
     /// io.max by block device path.
     pub limits: BTreeMap<String, IoLimit>,
+    /// io.prio.class; none is as the process says.
+    pub prio_class: Option<PrioClass>,
+}
+
+/// `io.prio_class`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PrioClass {
+    /// Real time at least.
+    PromoteToRt,
+    /// Best effort at most.
+    RestrictToBe,
+    /// Idle.
+    Idle,
 }
 
 /// `[io.limits."/dev/vda"]`; unset is unlimited.
@@ -98,4 +126,31 @@ pub struct IoLimit {
     pub read_iops: Option<u64>,
     /// wiops, operations a second.
     pub write_iops: Option<u64>,
+    /// io.weight of this device, 1 to 10000.
+    pub weight: Option<u16>,
+    /// io.latency.
+    pub latency: Option<Duration>,
+}
+
+/// `[cpuset]`; unset is all that there is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cpuset {
+    /// cpuset.cpus, as the kernel writes lists: `0-3,5`.
+    pub cpus: Option<String>,
+    /// cpuset.mems.
+    pub mems: Option<String>,
+    /// cpuset.cpus.partition.
+    pub partition: Partition,
+}
+
+/// `cpuset.partition`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Partition {
+    /// Processors are shared.
+    #[default]
+    Member,
+    /// They are its alone.
+    Root,
+    /// And the kernel does not balance over them.
+    Isolated,
 }

@@ -1,0 +1,89 @@
+//! What a unit is given of the node, and what is kept from it.
+
+use berth_qemu_tests::appliance::{Appliance, probe_unit_with};
+use berth_qemu_tests::vm::{SOON, Vm};
+use berth_qemu_tests::{Outcome, ensure, ensure_eq};
+
+use crate::lab::Lab;
+
+/// The keeper may look at everything; the rest starts when a scenario asks.
+fn write_units(appliance: &Appliance) -> Outcome {
+    appliance.probe(
+        "keeper",
+        &["sleep"],
+        "[security]\nprofile = \"privileged\"\n\
+         [mounts.cgroup]\nbind = \"/sys/fs/cgroup\"\ntarget = \"/cgroup\"\n\
+         [mounts.proc]\nbind = \"/proc\"\ntarget = \"/node-proc\"\n",
+    )?;
+    let manual = |name: &str, top: &str, words: &[&str], keys: &str| {
+        let top = format!("start = \"manual\"\n{top}");
+        appliance.unit(name, &probe_unit_with(&top, words, keys))
+    };
+    let sleeper = |name: &str, keys: &str| manual(name, "", &["sleep"], keys);
+    sleeper("pinned", "[cpuset]\ncpus = \"1\"\nmems = \"0\"\n[hugetlb]\n\"2M\" = \"4M\"\n")?;
+    manual("reserved", "hugetlb_rsvd = true\n", &["sleep"], "[hugetlb]\n\"2M\" = \"2M\"\n")?;
+    sleeper("alone", "[cpuset]\ncpus = \"1\"\npartition = \"root\"\n")?;
+    sleeper("greedy", "[cpuset]\ncpus = \"0-1\"\npartition = \"root\"\n")?;
+    sleeper("raw", "[cgroup.raw]\n\"cpu.weight.nice\" = 5\n")?;
+    sleeper("unknown", "[cgroup.raw]\n\"misc.max\" = \"nothing 1\"\n")?;
+    sleeper("slow", "[cpu]\nuclamp_max = \"40%\"\n")?;
+    sleeper("patient", "[io.limits.\"/dev/vda\"]\nlatency = \"10ms\"\n")?;
+    Ok(())
+}
+
+fn node(lab: &mut Lab) -> Outcome<&mut Vm> {
+    lab.node("resources", write_units, &["keeper"])
+}
+
+fn start(vm: &mut Vm, name: &str) -> Outcome {
+    vm.berth(&["start", name], b"")?.ok()?;
+    vm.wait_ready(&[name])
+}
+
+fn stop(vm: &Vm, name: &str) -> Outcome {
+    vm.berth(&["stop", name], b"")?.ok().map(drop)
+}
+
+/// A file of a unit's cgroup.
+fn knob(vm: &Vm, unit: &str, file: &str) -> Outcome<String> {
+    Ok(vm.probe("keeper", &["read", &format!("/cgroup/units/{unit}/{file}")])?.trim().to_owned())
+}
+
+/// Starts a unit that cannot start; why not, in the node's words.
+fn refusal(vm: &mut Vm, name: &str) -> Outcome<String> {
+    vm.berth(&["start", "--no-wait", name], b"")?.ok()?;
+    let unit = vm.wait_unit(name, "refused", SOON, |unit| unit.last_exit.is_some())?;
+    stop(vm, name)?;
+    Ok(format!("{:?} {:?}", unit.why, unit.last_exit))
+}
+
+pub fn knobs_reach_the_kernel(lab: &mut Lab) -> Outcome {
+    let vm = node(lab)?;
+    start(vm, "pinned")?;
+    ensure_eq!(vm.probe("pinned", &["status", "Cpus_allowed_list"])?.trim(), "1");
+    ensure_eq!(knob(vm, "pinned", "hugetlb.2MB.max")?, "4194304");
+    stop(vm, "pinned")?;
+    start(vm, "reserved")?;
+    ensure_eq!(knob(vm, "reserved", "hugetlb.2MB.rsvd.max")?, "2097152");
+    ensure_eq!(knob(vm, "reserved", "hugetlb.2MB.max")?, "max");
+    stop(vm, "reserved")?;
+    start(vm, "raw")?;
+    ensure_eq!(knob(vm, "raw", "cpu.weight.nice")?, "5");
+    stop(vm, "raw")?;
+    start(vm, "alone")?;
+    ensure_eq!(knob(vm, "alone", "cpuset.cpus.partition")?, "root");
+    ensure_eq!(vm.probe("alone", &["status", "Cpus_allowed_list"])?.trim(), "1");
+    ensure_eq!(vm.probe("keeper", &["status", "Cpus_allowed_list"])?.trim(), "0");
+    stop(vm, "alone")?;
+    ensure_eq!(vm.probe("keeper", &["status", "Cpus_allowed_list"])?.trim(), "0-1");
+    for (name, words) in [
+        ("greedy", "cpuset.cpus"),
+        ("unknown", "'nothing 1' to 'misc.max'"),
+        ("slow", "has no 'cpu.uclamp.max'"),
+        ("patient", "has no 'io.latency'"),
+    ] {
+        let said = refusal(vm, name)?;
+        ensure!(said.contains(words), "{name}: {said}");
+    }
+    Ok(())
+}
