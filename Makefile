@@ -11,7 +11,7 @@ NODE = berth-init berth-supervise berth-check berth-log berth-session berth-modu
 
 # images need what build makes; cargo uses all processors by itself.
 .NOTPARALLEL:
-.PHONY: help setup build images run test vm lint ci bench soak dist clean
+.PHONY: help setup build images run test vm lint ci bench soak fuzz dist clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ bench: build images ## Boot time, sizes and memory, with the peers' figures besi
 
 soak: build images ## The long variants of the scenarios
 	@cargo run -q -p berth-qemu-tests -- --soak $(T)
+
+fuzz: setup ## Bytes at readers under libFuzzer: make fuzz [T=units] [SECONDS=300] for each
+	@scripts/fuzz.sh $(or $(SECONDS),300) $(T)
 
 dist: ## Build as it ships
 	@$(MAKE) --no-print-directory build PROFILE=dist

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Who may depend on whom. What is not here is forbidden.
-const ARROWS: [(&str, &[&str]); 8] = [
+const ARROWS: [(&str, &[&str]); 9] = [
     ("berth-units", &[]),
     ("berth-runtime", &["berth-units"]),
     ("berth-init", &["berth-units", "berth-runtime"]),
@@ -15,6 +15,7 @@ const ARROWS: [(&str, &[&str]); 8] = [
     ("berth-netd", &["berth-units"]),
     ("berth-ctl", &["berth-units", "berth-image"]),
     ("berth-probe", &[]),
+    ("berth-fuzz", &["berth-units"]),
     ("berth-qemu-tests", &["berth-units", "berth-probe"]),
 ];
 

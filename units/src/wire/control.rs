@@ -161,3 +161,46 @@ pub enum Fault {
         parameter: String,
     },
 }
+
+/// Reads a call, without the NUL behind it, and whether the client wants the connection upgraded. varlink lets a client
+/// leave out empty parameters: they are put in before the call is read.
+///
+/// # Errors
+/// What to reply to something that is no call.
+pub fn parse_call(bytes: &[u8]) -> Result<(Call, bool), Fault> {
+    let Ok(serde_json::Value::Object(mut call)) = serde_json::from_slice(bytes) else {
+        return Err(Fault::InvalidParameter { parameter: "call".into() });
+    };
+    let method = call.get("method").and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+    let upgrade = call.get("upgrade") == Some(&serde_json::Value::Bool(true));
+    call.entry("parameters").or_insert_with(|| serde_json::json!({}));
+    call.retain(|key, _| key == "method" || key == "parameters");
+    match serde_json::from_value::<Call>(call.into()) {
+        Ok(call) => Ok((call, upgrade)),
+        Err(error) if error.to_string().starts_with("unknown variant") => {
+            Err(Fault::MethodNotFound { method })
+        }
+        Err(error) => Err(Fault::InvalidParameter { parameter: error.to_string() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_call_gets_a_fault() {
+        for (text, expect) in [
+            ("{}", "InvalidParameter"),
+            ("[", "InvalidParameter"),
+            (r#"{"method":"a.b","parameters":{}}"#, "MethodNotFound"),
+            (r#"{"method":"io.berth.Control.Stop","parameters":{}}"#, "InvalidParameter"),
+            (r#"{"method":"io.berth.Control.Stop","parameters":{"unit":"A!"}}"#, "InvalidParameter"),
+        ] {
+            let fault = parse_call(text.as_bytes()).unwrap_err();
+            assert!(serde_json::to_string(&fault).unwrap().contains(expect), "{text}: {fault:?}");
+        }
+        let text = br#"{"method":"io.berth.Control.Logs","parameters":{"unit":"a"},"upgrade":true}"#;
+        assert!(matches!(parse_call(text), Ok((Call::Logs(_), true))));
+    }
+}
