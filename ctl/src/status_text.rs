@@ -70,6 +70,7 @@ pub fn details(unit: &UnitStatus, look: Look) -> String {
     fact("processes", unit.pids.map(|pids| pids.to_string()));
     fact("addresses", Some(unit.addresses.join(" ")));
     fact("ports", Some(unit.ports.iter().map(long_port).collect::<Vec<_>>().join(" ")));
+    fact("sockets", Some(unit.sockets.join(", ")));
     for check in &unit.checks {
         fact("check", Some(check_line(check)));
     }

@@ -3,6 +3,7 @@
 mod depends;
 mod networks;
 mod ports;
+mod sockets;
 
 use crate::Name;
 use crate::codes::STOP_LONGER;
@@ -23,6 +24,7 @@ pub(crate) fn whole_set(declared: &Declared, parsed: &Parsed, faults: &mut Vec<F
     networks::check_room(&set, faults);
     ports::check_host_ports(&set, faults);
     ports::check_internal(&set, faults);
+    sockets::check_sockets(&set, faults);
     check_stop(&set, faults);
 }
 

@@ -97,7 +97,8 @@ codes! {
         "A fixed address lies in the network's subnet and is not its first (network), its last (broadcast) or \
          the gateway's.";
     HOST_PORT = 303, "host port published twice",
-        "Two published ports have the same protocol and number on the same address of the node.";
+        "Two published ports, or a port and a socket, have the same protocol and number on the same address of the \
+         node, or two sockets the same path.";
     ADDRESS_TWICE = 304, "fixed address used twice",
         "Two units want the same address on one network.";
     PORT_WITHOUT_BRIDGE = 305, "published port without a bridge",
@@ -114,6 +115,10 @@ codes! {
         "More units join the network than its subnet has addresses.";
     INTERNAL_PORT = 311, "published port of an internal network",
         "The unit's first network is internal: nothing from outside reaches the port.";
+    SOCKET_PATH = 320, "path that no socket can have",
+        "A unix socket of a unit lies below /run, where nothing lasts, and not among berth's own files.";
+    SOCKET_NUMBER = 321, "descriptor used twice",
+        "The sockets of a unit are its descriptors from 3 on; the one of ready.when comes behind them.";
     CAPABILITY_BOTH = 401, "capability added and dropped",
         "A capability is in cap_add and in cap_drop. Say which one is meant.";
     UPPER_UNUSED = 402, "writable layer of a read-only root",

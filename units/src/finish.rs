@@ -2,6 +2,7 @@
 
 mod health;
 mod resources;
+mod sockets;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -27,7 +28,7 @@ const TMPFS_MODE: u32 = 0o1777;
 
 /// A container with its own contradictions reported. Parts with faults are left out.
 pub(crate) fn container(draft: ContainerDraft, origin: &Origin, faults: &mut Vec<Fault>) -> Unit {
-    let ContainerDraft { mut unit, image, mounts, ports, checks } = draft;
+    let ContainerDraft { mut unit, image, mounts, ports, checks, sockets } = draft;
     if let Some(reference) = image {
         unit.image.reference = reference;
     }
@@ -38,6 +39,8 @@ pub(crate) fn container(draft: ContainerDraft, origin: &Origin, faults: &mut Vec
     }
     unit.ports = ports.iter().filter_map(|(name, port)| Some((name.clone(), port.finish()?))).collect();
     unit.health = health::checks(&checks, origin, faults);
+    unit.sockets = sockets::sockets(&sockets, origin, faults);
+    sockets::check_numbers(&unit, origin, faults);
     health::check_ready(&unit, &checks, origin, faults);
     check_targets(&unit, origin, faults);
     check_rootfs(&unit, origin, faults);

@@ -29,7 +29,9 @@ mod text;
 mod value;
 mod volume;
 
-pub(crate) use draft::{CheckDraft, ContainerDraft, MountDraft, NetworkDraft, NodeDraft, UplinkWord};
+pub(crate) use draft::{
+    CheckDraft, ContainerDraft, MountDraft, NetworkDraft, NodeDraft, SocketDraft, UplinkWord,
+};
 pub use forms::{Form, Rule};
 pub(crate) use kinds::{KINDS as PLANNED_KINDS, SERVICE};
 pub use take::{Choice, Shape};

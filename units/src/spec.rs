@@ -23,7 +23,7 @@ pub use lifecycle::{
     Arch, Conditions, Depends, OnLimit, OnRestart, OnStop, OnUnmet, Policy, Restart, Stop, Strength, Type,
     Until, WaitFor,
 };
-pub use network::{Attachment, Ipv4Net, Network, NetworkMode, Port, Protocol};
+pub use network::{Attachment, Ipv4Net, LISTEN_FD, Listen, Network, NetworkMode, Port, Protocol, Socket};
 pub use node::{Node, Uplink, UplinkMode};
 pub use program::{Image, Log, LogSink, Process, Rootfs, Upper};
 pub use resources::{Cpu, Cpuset, Io, IoLimit, Memory, Partition, Pids, PrioClass};
@@ -95,6 +95,8 @@ pub struct Unit {
     pub networks: BTreeMap<Name, Attachment>,
     /// Published ports, by name.
     pub ports: BTreeMap<String, Port>,
+    /// Sockets of the node that are held open for it, by name.
+    pub sockets: BTreeMap<String, Socket>,
     /// Service or one deed.
     pub kind: Type,
     /// Whether it still counts as there after it ended with success; as its type has it by default.
@@ -172,6 +174,7 @@ impl Unit {
             network: NetworkMode::Bridge,
             networks: BTreeMap::new(),
             ports: BTreeMap::new(),
+            sockets: BTreeMap::new(),
             kind: Type::Service,
             remain_after_exit: None,
             depends: BTreeMap::new(),

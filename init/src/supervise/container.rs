@@ -14,7 +14,7 @@ use berth_units::wire::image::StoredImage;
 use berth_units::{Name, addresses::Leases};
 
 use super::disks::{DATA_DIR, FACTORY_DIR};
-use super::{network, notify, volumes};
+use super::{network, notify, sockets, volumes};
 
 /// cgroups of containers, by unit.
 pub const CGROUPS_DIR: &str = "/sys/fs/cgroup/units";
@@ -81,6 +81,7 @@ pub fn spec(context: &Context<'_>, unit: &Unit, image: &StoredImage, launch: &La
     let file = |(target, contents)| File { target, contents };
     spec.files = network::etc_files(context.declared, context.leases, unit).into_iter().map(file).collect();
     spec.process = process(unit, launch)?;
+    add_env(&mut spec.process.env, sockets::environment(unit));
     if unit.notifies() {
         spec.mounts.push(notify_mount(&unit.name));
         add_env(&mut spec.process.env, notify_env(unit));

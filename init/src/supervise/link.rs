@@ -101,6 +101,11 @@ impl Link {
         Ok(())
     }
 
+    /// The names of all that is kept.
+    pub fn kept_names(&self) -> impl Iterator<Item = &String> {
+        self.kept.keys()
+    }
+
     /// A kept descriptor.
     pub fn kept(&self, name: &str) -> Option<BorrowedFd<'_>> {
         self.kept.get(name).map(AsFd::as_fd)

@@ -30,6 +30,7 @@ mod program;
 mod records;
 mod rest;
 mod signal;
+mod sockets;
 mod source;
 mod starting;
 mod status;
@@ -137,6 +138,7 @@ impl Supervisor {
     fn reconcile(&mut self) -> Result<(), Error> {
         self.start_due_daemons();
         self.refresh_facts();
+        self.settle_sockets();
         self.open_ears();
         self.hear_the_late();
         for _ in 0..ROUNDS_MAX {

@@ -45,9 +45,10 @@ impl Supervisor {
         let (stdout, stderr) = self.log_pipes(unit)?;
         let ready = self.ready_pipe(unit)?;
         self.open_notify(unit)?;
+        let sockets = self.open_sockets(unit)?;
         let system = |doing| move |error: std::io::Error| Error::System(doing, error);
         let null = std::fs::File::open("/dev/null").map_err(system("open '/dev/null'"))?;
-        let extra = ready.iter().map(|(fd, number)| (fd.as_fd(), *number)).collect();
+        let extra = ready.iter().chain(&sockets).map(|(fd, number)| (fd.as_fd(), *number)).collect();
         let stdio = Stdio { stdin: null.as_fd(), stdout: stdout.as_fd(), stderr: stderr.as_fd(), extra };
         let held = spawn(&spec, &stdio)?;
         // Kept before the process is noted: the next supervisor needs it for every process that it finds noted.

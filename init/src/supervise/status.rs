@@ -70,6 +70,7 @@ impl Supervisor {
             cpu_usec: usage.as_ref().and_then(|usage| usage.cpu_usage_usec),
             pids: usage.as_ref().and_then(|usage| usage.pids_current),
             ports: unit.map_or(Vec::new(), ports),
+            sockets: unit.map_or(Vec::new(), sockets),
             checks: unit.map_or(Vec::new(), |unit| super::health::checks(unit, &record.health)),
             ..self.resource_status(name, "container", self.state_of(name))
         }
@@ -120,6 +121,7 @@ impl Supervisor {
             cpu_usec: None,
             pids: None,
             ports: Vec::new(),
+            sockets: Vec::new(),
             checks: Vec::new(),
         }
     }
@@ -148,6 +150,10 @@ fn talk(seen: &Seen) -> Option<String> {
     let talk = &seen.record.run.as_ref()?.talk;
     let stopping = talk.stopping.then(|| "says that it is about to end".to_owned());
     stopping.or_else(|| talk.reloading.then(|| "reads its configuration again".to_owned()))
+}
+
+fn sockets(unit: &Unit) -> Vec<String> {
+    unit.sockets.iter().map(|(name, socket)| format!("{name} {}", socket.listen)).collect()
 }
 
 fn ports(unit: &Unit) -> Vec<PortStatus> {

@@ -40,6 +40,7 @@ const USAGE: &str = "usage: probe COMMAND
   read PATH                 print a file
   list PATH                 print a directory's names
   serve PORT                echo TCP, a line printed for each connection
+  serve-passed              the same on sockets that it was started with
   http PORT                 /is/NAME is found while /tmp/NAME is there, /not/NAME while it is not
   connect HOST PORT [TEXT]  send a line, print the answer
   resolve NAME              print a name's addresses
@@ -102,6 +103,7 @@ fn run(words: &[&str]) -> Result<u8, Box<dyn Error>> {
         ["feed", millis] => notify::feed(millis.parse()?),
         ["http", port] => talk::http(port.parse()?),
         ["serve", port] => talk::serve(port.parse()?),
+        ["serve-passed"] => talk::serve_passed(),
         ["connect", host, port] => talk::connect(host, port.parse()?, "hello"),
         ["connect", host, port, text] => talk::connect(host, port.parse()?, text),
         ["resolve", name] => talk::resolve(name),

@@ -6,6 +6,8 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
+
 use crate::{Outcome, load};
 
 /// Echoes every connection until it is told to stop; a line is printed when one comes.
@@ -20,6 +22,26 @@ pub fn serve(port: u16) -> Outcome {
             thread::spawn(move || io::copy(&mut &stream, &mut &stream));
         }
     })
+}
+
+/// Echoes on the sockets of sd_listen_fds(3), of which each takes connections of TCP.
+pub fn serve_passed() -> Outcome {
+    let count: i32 = std::env::var("LISTEN_FDS")?.parse()?;
+    let names = std::env::var("LISTEN_FDNAMES")?;
+    if std::env::var("LISTEN_PID")? != std::process::id().to_string() {
+        return Err("LISTEN_PID is not this process".into());
+    }
+    println!("{count} sockets: {names}");
+    let ourselves = pidfd_open(getpid(), PidfdFlags::empty())?;
+    for number in 3..3 + count {
+        let socket = pidfd_getfd(&ourselves, number, PidfdGetfdFlags::empty())?;
+        thread::spawn(move || {
+            for stream in TcpListener::from(socket).incoming().flatten() {
+                thread::spawn(move || io::copy(&mut &stream, &mut &stream));
+            }
+        });
+    }
+    load::sleep()
 }
 
 /// Answers HTTP requests by which files are in /tmp, so that somebody else decides how healthy it is.

@@ -1,11 +1,16 @@
-//! What runs and the supervisor talk to each other: readiness, watchdog.
+//! What runs and the supervisor talk to each other: readiness, watchdog, sockets.
+
+use std::io::{Read as _, Write as _};
 
 use berth_qemu_tests::appliance::{Appliance, probe_unit_with};
 use berth_qemu_tests::vm::{Options, SOON, Vm};
-use berth_qemu_tests::{Outcome, ensure, ensure_eq};
+use berth_qemu_tests::{Outcome, client, ensure, ensure_eq};
 use berth_units::wire::control::{ExitReason, State};
 
 use crate::lab::Lab;
+
+/// Port of the node whose socket is held open.
+const DOOR: u16 = 7070;
 
 /// A keeper that may do anything to the node, and what talks.
 fn write_units(appliance: &Appliance) -> Outcome {
@@ -25,16 +30,24 @@ fn write_units(appliance: &Appliance) -> Outcome {
     appliance.probe("waiter", &["sleep"], "[depends.slow]\n")?;
     let fed = "watchdog = \"2s\"\n";
     let keys = "[ready]\nwhen = \"notify\"\n[restart]\ndelay = \"100ms\"\n";
+    let door = format!("[sockets.door]\nlisten = \"tcp:0.0.0.0:{DOOR}\"\n[restart]\ndelay = \"3s\"\n");
+    appliance.unit(
+        "porter",
+        &probe_unit_with("", &["serve-passed"], &format!("{door}[network]\nmode = \"none\"\n")),
+    )?;
     Ok(appliance.unit("fed", &probe_unit_with(fed, &["feed", "500"], keys))?)
 }
 
 pub fn units_and_supervisor_talk(lab: &mut Lab) -> Outcome {
     let appliance = lab.appliance()?;
     write_units(&appliance)?;
-    let mut vm = lab.boot(&appliance, &Options::default())?;
+    let port = client::free_port()?;
+    let options = Options { forwards: vec![format!("{port}:{DOOR}")], ..Options::default() };
+    let mut vm = lab.boot(&appliance, &options)?;
     vm.wait_ready(&["keeper", "fed"])?;
     readiness_is_said(&mut vm)?;
-    silence_is_noticed(&mut vm)
+    silence_is_noticed(&mut vm)?;
+    door_stays_open(&mut vm, port)
 }
 
 /// Kills the supervisor and waits for the next one.
@@ -84,4 +97,27 @@ fn silence_is_noticed(vm: &mut Vm) -> Outcome {
     ensure_eq!(exit.reason, ExitReason::Unhealthy);
     ensure_eq!(exit.detail.as_deref(), Some("watchdog: no WATCHDOG=1 for 2s"));
     Ok(())
+}
+
+/// A client that comes while `porter` is dead and the supervisor is being replaced is served by the next `porter`.
+fn door_stays_open(vm: &mut Vm, port: u16) -> Outcome {
+    vm.wait_ready(&["porter"])?;
+    client::patiently(|| client::echo(&mut client::connect(port)?, "before"))?;
+    let before = vm.pid("porter")?;
+    vm.probe("keeper", &["write", "/cgroup/units/porter/cgroup.kill", "1"])?;
+    vm.wait_unit("porter", "dead", SOON, |unit| unit.state == State::Backoff)?;
+    let mut early = client::connect(port)?;
+    early.write_all(b"early\n")?;
+    replace_supervisor(vm)?;
+    let mut answer = [0; 6];
+    early.read_exact(&mut answer)?;
+    ensure_eq!(&answer, b"early\n");
+    vm.wait_ready(&["porter"])?;
+    ensure!(vm.pid("porter")? != before, "'porter' was not started again");
+    // Nobody is going to serve: that is said.
+    vm.berth(&["stop", "porter"], b"")?.ok()?;
+    let refused = client::echo(&mut client::connect(port)?, "late");
+    ensure!(refused.is_err(), "somebody answers for a unit that is stopped");
+    vm.berth(&["start", "porter"], b"")?.ok()?;
+    client::patiently(|| client::echo(&mut client::connect(port)?, "again"))
 }

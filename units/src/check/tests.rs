@@ -207,3 +207,23 @@ fn the_uplink() {
         &["node:2 BU0502 'uplink.dns' belongs to uplink.mode \"static\""],
     );
 }
+
+#[test]
+fn sockets_have_one_owner() {
+    let socket = |unit: &str, listen: &str| format!("{unit}:sockets.s.listen = '{listen}'");
+    let has = |line: &str| vec![format!("b:3 BU0303 {line} of unit 'a' has this already")];
+    for (one, other, expected) in [
+        ("tcp:0.0.0.0:80", "tcp:10.0.0.1:80", has("socket 's'")),
+        ("tcp:[::]:80", "tcp:0.0.0.0:80", has("socket 's'")),
+        ("tcp:10.0.0.2:80", "tcp:10.0.0.1:80", vec![]),
+        ("tcp:0.0.0.0:80", "udp:0.0.0.0:80", vec![]),
+        ("unix:/run/x", "unix:/run/x", has("socket 's'")),
+        ("unix:/run/x", "unix:/run/y", vec![]),
+    ] {
+        let expected: Vec<_> = expected.iter().map(String::as_str).collect();
+        check(&[&socket("a", one), &socket("b", other)], &expected);
+    }
+    let ports = "a:ports.p.host = 80;ports.p.container = 8080";
+    check(&[ports, &socket("b", "tcp:127.0.0.1:80")], &["b:3 BU0303 port 'p' of unit 'a' has this already"]);
+    check(&[ports, &socket("b", "udp:127.0.0.1:80")], &[]);
+}

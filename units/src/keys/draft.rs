@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use crate::spec::{Check, Ipv4Net, Node, Port, Protocol, Unit};
+use crate::spec::{Check, Ipv4Net, Listen, Node, Port, Protocol, Unit};
 use crate::{Name, Reference};
 
 /// A container file.
@@ -14,6 +14,7 @@ pub(crate) struct ContainerDraft {
     pub mounts: BTreeMap<String, MountDraft>,
     pub ports: BTreeMap<String, PortDraft>,
     pub checks: BTreeMap<String, CheckDraft>,
+    pub sockets: BTreeMap<String, SocketDraft>,
 }
 
 impl ContainerDraft {
@@ -26,6 +27,7 @@ impl ContainerDraft {
             mounts: BTreeMap::new(),
             ports: BTreeMap::new(),
             checks: BTreeMap::new(),
+            sockets: BTreeMap::new(),
         }
     }
 
@@ -37,9 +39,21 @@ impl ContainerDraft {
         self.ports.entry(name.to_owned()).or_default()
     }
 
+    pub fn socket(&mut self, name: &str) -> &mut SocketDraft {
+        self.sockets.entry(name.to_owned()).or_default()
+    }
+
     pub fn check(&mut self, name: &str) -> &mut CheckDraft {
         self.checks.entry(name.to_owned()).or_default()
     }
+}
+
+/// `[sockets.NAME]`.
+#[derive(Default)]
+pub(crate) struct SocketDraft {
+    pub listen: Option<Listen>,
+    pub mode: Option<u32>,
+    pub owner: Option<String>,
 }
 
 /// `[mounts.NAME]`.

@@ -3,11 +3,11 @@
 use super::draft::{ContainerDraft, fit};
 use super::forms::{BANDWIDTH, DNS_OPTION, HOST_ADDRESS, IP, IPV6, LISTEN, MAC, NET_RULE};
 use super::{
-    Key, Section, Take, Text, Word, key, later, named, planned, planned_named, planned_required,
-    planned_section, planned_word, required, section, word,
+    Key, Section, Take, Text, Word, key, later, named, planned, planned_named, planned_section, planned_word,
+    required, section, word,
 };
 use crate::Name;
-use crate::spec::{Attachment, NetworkMode, Protocol};
+use crate::spec::{Attachment, Listen, NetworkMode, Protocol};
 
 pub(super) const SECTIONS: &[Section<ContainerDraft>] = &[
     section("network", "Mode and host name."),
@@ -23,7 +23,14 @@ pub(super) const SECTIONS: &[Section<ContainerDraft>] = &[
     planned_section("network.dns", "How it looks up names."),
     planned_named("network.hosts", Text::Hostname, "Names that it knows without asking."),
     planned_section("network.allow", "Whom it may reach, and who may reach it."),
-    planned_named("sockets", Text::Entry, "Sockets that berth holds open for it over restarts, by name."),
+    named(
+        "sockets",
+        Text::Entry,
+        |d, at| {
+            d.socket(at);
+        },
+        "Sockets of the node that berth holds open for it over restarts, by name.",
+    ),
 ];
 
 pub(super) const KEYS: &[Key<ContainerDraft>] = &[
@@ -104,9 +111,23 @@ pub(super) const KEYS: &[Key<ContainerDraft>] = &[
         "Interface's name.",
     ),
     planned("networks.*.default_route", "of the first network", Take::Bool(later), "The way out goes here."),
-    planned_required("sockets.*.listen", Take::Text(Text::Form(&LISTEN), later), "Where it listens."),
-    planned("sockets.*.mode", "\"0660\"", Take::Mode(later), "Mode of a unix socket."),
-    planned("sockets.*.owner", "\"0:0\"", Take::Text(Text::User, later), "Owner of a unix socket."),
+    required(
+        "sockets.*.listen",
+        Take::Text(Text::Form(&LISTEN), |d, at, v| d.socket(at).listen = Listen::parse(&v)),
+        "Where it listens.",
+    ),
+    key(
+        "sockets.*.mode",
+        "octal 0660",
+        Take::Mode(|d, at, v| d.socket(at).mode = Some(v)),
+        "Mode of a unix socket.",
+    ),
+    key(
+        "sockets.*.owner",
+        "root",
+        Take::Text(Text::User, |d, at, v| d.socket(at).owner = Some(v)),
+        "Owner of a unix socket, uid[:gid] in numbers.",
+    ),
 ];
 
 const MODE: &[Word<ContainerDraft>] = &[

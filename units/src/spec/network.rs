@@ -1,8 +1,11 @@
 //! Networks, and how a unit is part of them.
 
-use std::net::Ipv4Addr;
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
+
+use crate::path::parse_absolute;
 
 /// An IPv4 address with a prefix length, e.g. `10.89.0.1/24`: of a subnet the host bits are zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -44,6 +47,54 @@ pub struct Port {
     pub protocol: Protocol,
     /// Only on this address of the node; all of them otherwise.
     pub host_ip: Option<Ipv4Addr>,
+}
+
+/// The first descriptor of `[sockets]`, sd_listen_fds(3).
+pub const LISTEN_FD: u8 = 3;
+
+/// `[sockets.NAME]`: a socket of the node that is held open for a unit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Socket {
+    /// Where.
+    pub listen: Listen,
+    /// Mode of a unix socket.
+    pub mode: u32,
+    /// User and group of a unix socket.
+    pub owner: (u32, u32),
+}
+
+/// `sockets.NAME.listen`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// Connections.
+    Tcp(SocketAddr),
+    /// Datagrams.
+    Udp(SocketAddr),
+    /// Connections at a path of the node.
+    Unix(String),
+}
+
+impl Listen {
+    /// `tcp:ADDRESS:PORT`, `udp:ADDRESS:PORT` or `unix:/path`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (kind, place) = text.split_once(':')?;
+        match kind {
+            "tcp" => place.parse().ok().map(Self::Tcp),
+            "udp" => place.parse().ok().map(Self::Udp),
+            "unix" => Some(Self::Unix(parse_absolute(place).ok()?)),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "tcp:{address}"),
+            Self::Udp(address) => write!(f, "udp:{address}"),
+            Self::Unix(path) => write!(f, "unix:{path}"),
+        }
+    }
 }
 
 /// Transport protocol of a published port.

@@ -88,6 +88,9 @@ pub struct UnitStatus {
     pub pids: Option<u64>,
     /// Published ports.
     pub ports: Vec<PortStatus>,
+    /// Sockets that are held open for it: `http tcp:0.0.0.0:80`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sockets: Vec<String>,
     /// Checks of its health, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<CheckStatus>,

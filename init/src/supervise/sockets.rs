@@ -1,0 +1,194 @@
+//! Sockets that are held open for units: a client waits in the queue while nobody serves, and is never turned away.
+//!
+//! PID 1 keeps them over restarts of the unit and of the supervisor. Their name there is made of all that they are, so
+//! that a socket that is declared in another way is another one. The unit finds them as sd_listen_fds(3) has it.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt, chown};
+use std::path::Path;
+
+use berth_units::life::Life;
+use berth_units::observed::Seen;
+use berth_units::plan::hash;
+use berth_units::spec::{LISTEN_FD, Listen, Socket, Unit};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
+
+use super::Supervisor;
+use super::container::Error;
+use crate::error;
+
+/// What begins the names of all of them.
+const PREFIX: &str = "socket/";
+/// Connections that wait; the kernel cuts it to net.core.somaxconn.
+const QUEUE: i32 = 4096;
+
+impl Supervisor {
+    /// A unit's sockets with the numbers that they get; those that are not open yet are opened.
+    pub(super) fn open_sockets(&mut self, unit: &Unit) -> Result<Vec<(OwnedFd, u8)>, Error> {
+        let mut opened = Vec::new();
+        for ((name, socket), number) in unit.sockets.iter().zip(LISTEN_FD..) {
+            let kept = kept_name(unit, name, socket);
+            if self.link.kept(&kept).is_none() {
+                let what = socket.listen.to_string();
+                let fault = |source| Error::Path { doing: "listen at", path: what, source };
+                let fd = open(socket).map_err(fault)?;
+                self.link.keep(&kept, fd).map_err(|error| Error::System("keep a socket", error))?;
+            }
+            let fd = self.link.kept(&kept).map(|fd| fd.try_clone_to_owned());
+            let fd = fd.unwrap_or_else(|| Err(io::ErrorKind::NotFound.into()));
+            opened.push((fd.map_err(|error| Error::System("pass a socket on", error))?, number));
+        }
+        Ok(opened)
+    }
+
+    /// Closes sockets whose unit is not going to serve them: who knocks there has to hear that.
+    pub(super) fn settle_sockets(&mut self) {
+        let open: Vec<_> = self.link.kept_names().filter(|name| name.starts_with(PREFIX)).cloned().collect();
+        if open.is_empty() {
+            return;
+        }
+        let units = self.set.declared.units.values();
+        let served = units.filter(|unit| self.observed.units.get(&unit.name).is_some_and(is_served));
+        let names = |unit: &Unit| {
+            unit.sockets.iter().map(|(name, socket)| kept_name(unit, name, socket)).collect::<Vec<_>>()
+        };
+        let wanted: BTreeSet<_> = served.flat_map(names).collect();
+        for name in open.iter().filter(|name| !wanted.contains(*name)) {
+            self.close_socket(name);
+        }
+    }
+
+    fn close_socket(&mut self, name: &str) {
+        let address = self.link.kept(name).and_then(|fd| rustix::net::getsockname(fd).ok());
+        let unix = address.and_then(|address| SocketAddrUnix::try_from(address).ok());
+        if let Some(path) = unix.as_ref().and_then(|address| address.path()) {
+            drop(fs::remove_file(Path::new(path.to_string_lossy().as_ref())));
+        }
+        if let Err(error) = self.link.forget(name) {
+            error!("cannot close a socket: {error}; ignoring");
+        }
+    }
+}
+
+/// The variables of sd_listen_fds(3). The first process of a container is number 1 there.
+pub fn environment(unit: &Unit) -> Vec<(&'static str, String)> {
+    if unit.sockets.is_empty() {
+        return Vec::new();
+    }
+    let names: Vec<_> = unit.sockets.keys().map(String::as_str).collect();
+    vec![
+        ("LISTEN_FDS", names.len().to_string()),
+        ("LISTEN_FDNAMES", names.join(":")),
+        ("LISTEN_PID", "1".to_owned()),
+    ]
+}
+
+fn is_served(seen: &Seen) -> bool {
+    !matches!(seen.record.life, Life::Stopped | Life::Failed | Life::Completed | Life::Skipped)
+}
+
+fn kept_name(unit: &Unit, name: &str, socket: &Socket) -> String {
+    format!("{PREFIX}{:016x}", hash(&format!("{} {name} {socket:?}", unit.name)))
+}
+
+fn open(socket: &Socket) -> io::Result<OwnedFd> {
+    match &socket.listen {
+        Listen::Tcp(address) => open_ip(address, SocketType::STREAM),
+        Listen::Udp(address) => open_ip(address, SocketType::DGRAM),
+        Listen::Unix(path) => open_unix(Path::new(path), socket),
+    }
+}
+
+/// On an address that may not be there yet (IP_FREEBIND, ip(7)): the uplink's comes by DHCP, and may go again.
+fn open_ip(address: &SocketAddr, kind: SocketType) -> io::Result<OwnedFd> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let fd = rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, None)?;
+    match address {
+        SocketAddr::V4(_) => sockopt::set_ip_freebind(&fd, true)?,
+        SocketAddr::V6(_) => sockopt::set_ipv6_freebind(&fd, true)?,
+    }
+    if kind == SocketType::STREAM {
+        // Connections of the socket before it may still be dying.
+        sockopt::set_socket_reuseaddr(&fd, true)?;
+    }
+    rustix::net::bind(&fd, address)?;
+    if kind == SocketType::STREAM {
+        rustix::net::listen(&fd, QUEUE)?;
+    }
+    Ok(fd)
+}
+
+/// Nobody but root can come in before owner and mode are as declared.
+fn open_unix(path: &Path, socket: &Socket) -> io::Result<OwnedFd> {
+    fs::create_dir_all(path.parent().unwrap_or(path))?;
+    if fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
+        fs::remove_file(path)?;
+    }
+    let fd = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    // bind(2) makes the file with what fchmod set on the socket.
+    rustix::fs::fchmod(&fd, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR)?;
+    rustix::net::bind(&fd, &SocketAddrUnix::new(path)?)?;
+    rustix::net::listen(&fd, QUEUE)?;
+    chown(path, Some(socket.owner.0), Some(socket.owner.1))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(socket.mode))?;
+    Ok(fd)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+    use std::os::unix::fs::MetadataExt;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    fn socket(listen: Listen) -> Socket {
+        Socket { listen, mode: 0o640, owner: (12, 34) }
+    }
+
+    #[test]
+    fn a_client_waits_where_nobody_serves_yet() {
+        // The port of a socket that is gone is free.
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let fd = open(&socket(Listen::Tcp(free))).unwrap();
+        let mut client = TcpStream::connect(free).unwrap();
+        client.write_all(b"early").unwrap();
+        let (mut server, _) = std::net::TcpListener::from(fd).accept().unwrap();
+        let mut got = [0; 5];
+        server.read_exact(&mut got).unwrap();
+        assert_eq!(&got, b"early");
+        drop((client, server));
+        assert!(open(&socket(Listen::Tcp(free))).is_ok(), "what is dying does not stand in the way");
+    }
+
+    #[test]
+    fn an_address_may_come_later() {
+        for text in ["192.0.2.7:4711", "[2001:db8::7]:4711"] {
+            let address = text.parse().unwrap();
+            assert!(open(&socket(Listen::Tcp(address))).is_ok(), "{text}");
+            assert!(open(&socket(Listen::Udp(address))).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_path_has_its_owner_and_replaces_only_a_socket() {
+        let dir = std::env::temp_dir().join(format!("berth-sockets-{}", std::process::id()));
+        let path = dir.join("below/app.sock");
+        let declared = socket(Listen::Unix(path.display().to_string()));
+        drop(open(&declared).unwrap());
+        let fd = open(&declared).unwrap();
+        let found = fs::metadata(&path).unwrap();
+        assert_eq!((found.mode() & 0o777, found.uid(), found.gid()), (0o640, 12, 34));
+        assert!(UnixStream::connect(&path).is_ok());
+        drop(fd);
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "a file").unwrap();
+        assert_eq!(open(&declared).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        fs::remove_dir_all(dir).unwrap();
+    }
+}
