@@ -38,6 +38,8 @@ enum Command {
     Status(cmd::status::Args),
     /// Show what a unit has written
     Logs(cmd::logs::Args),
+    /// Show what happened to the node and its units
+    Events(cmd::events::Args),
     /// Run a program in a unit
     Exec(cmd::exec::Args),
     /// Start units
@@ -88,6 +90,7 @@ impl Cli {
             Command::Run(args) => cmd::run::run(args),
             Command::Status(args) => cmd::status::run(&node, args),
             Command::Logs(args) => cmd::logs::run(&node, args),
+            Command::Events(args) => cmd::events::run(&node, args),
             Command::Exec(args) => cmd::exec::run(&node, args),
             Command::Start(args) => cmd::start::run(&node, args),
             Command::Stop(args) => cmd::stop::run(&node, args),

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use berth_init::session::{self, Request, SessionError};
 use berth_units::Name;
-use berth_units::wire::control::Logs;
+use berth_units::wire::control::{Events, Logs};
 use berth_units::wire::session::{Kind, decode};
 
 /// The client's end of a session that serves in a thread.
@@ -158,6 +158,49 @@ fn a_unit_that_has_not_run_yet_can_be_followed() {
     }
     append(&root, "first\n");
     assert_eq!(session.output(6), "first\n");
+    fs::remove_dir_all(root).unwrap();
+}
+
+#[test]
+fn events_are_chosen_by_number_and_unit_and_followed() {
+    let line = |seq: u64, unit: &str| {
+        format!(
+            "{{\"seq\":{seq},\"time\":\"T\",\"unit\":{unit},\"kind\":\"ready\",\"text\":\"\",\"detail\":{{}}}}\n"
+        )
+    };
+    let root = std::env::temp_dir().join(format!("berth-session-{}-events", std::process::id()));
+    let dir = root.join("run/berth/events");
+    fs::create_dir_all(&dir).unwrap();
+    fs::write(dir.join("1"), line(1, "null") + &line(2, "\"web\"")).unwrap();
+    fs::write(dir.join("current"), line(3, "\"db\"") + "no event\n" + &line(4, "\"web\"") + "{\"seq\":5")
+        .unwrap();
+    let ask =
+        |events: Events| Session::start(&serde_json::to_string(&Request::Events(events)).unwrap(), &root);
+    let web = Name::parse("web").ok();
+    for (since, unit, expect) in [
+        (None, None, vec![1, 2, 3, 4]),
+        (Some(2), None, vec![3, 4]),
+        (None, web.clone(), vec![2, 4]),
+        (Some(2), web.clone(), vec![4]),
+        (Some(4), None, vec![]),
+    ] {
+        let (text, last) = ask(Events { since, unit, follow: false }).end();
+        let numbers =
+            text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["seq"].as_u64());
+        assert_eq!(numbers.map(Option::unwrap).collect::<Vec<u64>>(), expect);
+        assert_eq!(last, (Kind::Exit, vec![0]));
+    }
+    let mut session = ask(Events { since: Some(3), unit: None, follow: true });
+    assert_eq!(session.output(line(4, "\"web\"").len()), line(4, "\"web\""));
+    // The rest of the line that was half written, and another file.
+    let mut file = fs::OpenOptions::new().append(true).open(dir.join("current")).unwrap();
+    file.write_all(line(5, "null").as_bytes().strip_prefix(b"{\"seq\":5").unwrap()).unwrap();
+    fs::rename(dir.join("current"), dir.join("1")).unwrap();
+    fs::write(dir.join("current"), line(6, "null")).unwrap();
+    let expect = line(5, "null") + &line(6, "null");
+    assert_eq!(session.output(expect.len()), expect);
+    drop(session.socket);
+    assert!(matches!(session.server.join().unwrap(), Err(SessionError::ClientGone(_))));
     fs::remove_dir_all(root).unwrap();
 }
 

@@ -21,6 +21,7 @@ pub mod life;
 pub mod manual;
 pub mod name;
 pub mod nearest;
+pub mod news;
 pub mod notify;
 pub mod observed;
 pub mod parse;

@@ -175,6 +175,7 @@ impl Record {
         self.since = now;
         self.waits_since = None;
         self.note = None;
+        self.forgotten = false;
         self.reached.note(life);
         self.health.was_ready |= life == Life::Ready;
         if let Some(run) = self.run.as_mut().filter(|_| life == Life::Ready) {

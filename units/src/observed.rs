@@ -134,6 +134,9 @@ pub struct Record {
     /// What the checks of its present run, or of its last one, have found.
     #[serde(default)]
     pub health: Health,
+    /// It is declared no more, and the rest of it is being cleared away.
+    #[serde(default)]
+    pub forgotten: bool,
 }
 
 /// How far a unit has ever come since boot.

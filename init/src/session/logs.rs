@@ -38,7 +38,7 @@ pub fn run(client: &mut Client, logs: &Logs, ram: bool, root: &Path) -> Result<(
 }
 
 /// The directory of a unit that has never run is made, so that there is something to watch.
-fn watch(directory: &Path) -> io::Result<OwnedFd> {
+pub(super) fn watch(directory: &Path) -> io::Result<OwnedFd> {
     fs::create_dir_all(directory)?;
     let watch = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
     inotify::add_watch(&watch, directory, WatchFlags::MODIFY | WatchFlags::MOVE | WatchFlags::CREATE)?;
@@ -46,7 +46,7 @@ fn watch(directory: &Path) -> io::Result<OwnedFd> {
 }
 
 /// Until something happened in the directory; an error when the client is gone.
-fn wait(client: &mut Client, watch: &OwnedFd) -> Result<(), SessionError> {
+pub(super) fn wait(client: &mut Client, watch: &OwnedFd) -> Result<(), SessionError> {
     let mut fds = [PollFd::new(watch, PollFlags::IN), PollFd::new(&*client, PollFlags::IN)];
     rustix::io::retry_on_intr(|| poll(&mut fds, None)).map_err(SessionError::system("wait"))?;
     let client_has_something = fds.last().is_some_and(|fd| !fd.revents().is_empty());
@@ -59,8 +59,8 @@ fn wait(client: &mut Client, watch: &OwnedFd) -> Result<(), SessionError> {
     Ok(())
 }
 
-/// A place in a unit's files.
-struct Reader {
+/// A place in the files of a log, or of events.
+pub(super) struct Reader {
     directory: PathBuf,
     /// None while there is no file yet.
     file: Option<File>,
@@ -70,7 +70,7 @@ struct Reader {
 
 impl Reader {
     /// At the first line, or at the last so many of them.
-    fn open(directory: PathBuf, tail: Option<u64>) -> io::Result<Self> {
+    pub(super) fn open(directory: PathBuf, tail: Option<u64>) -> io::Result<Self> {
         let mut reader = Self { directory, file: None, offset: 0, buffer: vec![0; FRAME_MAX] };
         let files = reader.files()?;
         match tail {
@@ -106,7 +106,7 @@ impl Reader {
     }
 
     /// The next whole lines, as many as a frame takes; none at the end of what there is.
-    fn next_lines(&mut self) -> io::Result<Option<&[u8]>> {
+    pub(super) fn next_lines(&mut self) -> io::Result<Option<&[u8]>> {
         loop {
             // Looked up before reading: nothing is appended to a file once there is a newer one.
             let newer = self.newer()?;

@@ -1,10 +1,11 @@
-//! One process for one client that is inside a container or reads a log: the far end of `berth exec` and
-//! `berth logs`.
+//! One process for one client that is inside a container or reads a log: the far end of `berth exec`,
+//! `berth logs` and `berth events`.
 //!
 //! It inherits the client's connection, already upgraded, as descriptor 3 and what to do as descriptor 4. Whatever
 //! the client or the program does, nobody else waits. The frames are those of [`berth_units::wire::session`].
 
 mod client;
+mod events;
 mod exec;
 mod logs;
 
@@ -41,6 +42,8 @@ pub enum Request {
         /// The log is in RAM even where there is a data partition.
         ram: bool,
     },
+    /// Read the events.
+    Events(control::Events),
 }
 
 /// Why a session ended before its time. The client is told, if it is still there.
@@ -78,6 +81,7 @@ pub fn run(connection: OwnedFd, request: OwnedFd, root: &Path) -> Result<(), Ses
     let mut client = Client::new(connection).map_err(SessionError::ClientGone)?;
     let served = read_request(request).and_then(|request| match request {
         Request::Exec { spec, tty } => exec::run(&mut client, &spec, tty),
+        Request::Events(asked) => events::run(&mut client, &asked, root).map(|()| 0),
         Request::Logs { logs, ram } => logs::run(&mut client, &logs, ram, root).map(|()| 0),
     });
     let last = match &served {

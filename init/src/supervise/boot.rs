@@ -14,6 +14,7 @@ use berth_units::life::{Event, Life};
 use berth_units::observed::{Attach, Observed, Record, Seen};
 use berth_units::spec::Declared;
 use berth_units::wire::control::{CONTROL_SOCKET, ExitReason};
+use berth_units::wire::event::EVENTS_DIR;
 use berth_units::wire::image::{INDEX_FILE, Index};
 use berth_units::wire::init::ToInit;
 use berth_units::wire::net::UplinkState;
@@ -24,7 +25,9 @@ use super::clients::Clients;
 use super::container::{CGROUPS_DIR, cgroup_dir};
 use super::daemons::{Daemons, Kind};
 use super::disks::{self, DATA_DIR, Disk, FACTORY_DIR};
+use super::events::{Told, describe_set};
 use super::facts::{ClockWatch, PathWatch};
+use super::journal::Journal;
 use super::link::{Link, fd_name};
 use super::notify::Ears;
 use super::poll::{Interest, Poll, Source};
@@ -75,6 +78,10 @@ impl Supervisor {
             images: Index::default(),
             leases: Leases::default(),
             observed: Observed::default(),
+            saved: BTreeMap::new(),
+            node: None,
+            set_seen: None,
+            journal: Journal::open(Path::new(EVENTS_DIR), || 0),
             held: BTreeMap::new(),
             daemons: Daemons::load(),
             daemon_status: BTreeMap::new(),
@@ -174,12 +181,15 @@ impl Supervisor {
 
     /// Reads every record, and looks at what of it still runs.
     fn adopt_units(&mut self) {
+        let mut told = Vec::new();
         for text in records::names(Path::new(UNITS_DIR)) {
-            let (Ok(name), Some(record)) =
-                (Name::parse(&text), records::read::<Record>(Path::new(UNITS_DIR), &text))
+            let (Ok(name), Some(Told { record, events })) =
+                (Name::parse(&text), records::read::<Told<Record>>(Path::new(UNITS_DIR), &text))
             else {
                 continue;
             };
+            told.extend(events);
+            self.saved.insert(name.clone(), record.clone());
             // Watched first, so that no change is missed between the look and the watch.
             let cgroup = Cgroup::at(cgroup_dir(&name));
             if cgroup.path().exists() {
@@ -201,6 +211,7 @@ impl Supervisor {
             self.watch_ready(&name);
             self.watch_notify(&name);
         }
+        self.catch_up_events(told);
     }
 
     /// Ends the runs whose process is gone and whose exit PID 1 has told already: the note of it could not be
@@ -234,6 +245,7 @@ impl Supervisor {
         }
         self.settle_leases(&set.declared);
         self.reconsider_skipped(&set.declared);
+        self.set_seen = Some(describe_set(&set));
         self.set = set;
         volumes::settle(&self.set.declared);
         self.observed.networks.clear();

@@ -16,6 +16,12 @@ pub fn wall() -> u64 {
     u64::try_from(clock_gettime(ClockId::Realtime).tv_sec).unwrap_or(0)
 }
 
+/// The same in microseconds.
+pub fn wall_micros() -> u64 {
+    let time = clock_gettime(ClockId::Realtime);
+    u64::try_from(time.tv_sec.saturating_mul(1_000_000).saturating_add(time.tv_nsec / 1000)).unwrap_or(0)
+}
+
 /// A moment as RFC 3339, by what the clock on the wall says now.
 pub fn wall_text(moment: Moment) -> String {
     let now = now();

@@ -103,10 +103,11 @@ impl Supervisor {
             Call::Stop { unit } => self.ask_stop(&unit)?,
             Call::Restart { unit } => self.ask_start(&unit, true)?,
             Call::Shutdown { then } => self.ask_shutdown(then)?,
-            Call::Exec(_) | Call::Logs(_) if !upgrade => {
+            Call::Exec(_) | Call::Logs(_) | Call::Events(_) if !upgrade => {
                 return Err(Fault::InvalidParameter { parameter: "upgrade".to_owned() });
             }
             Call::Exec(exec) => return self.ask_exec(&exec).map(Answer::Session),
+            Call::Events(events) => return Ok(Answer::Session(Request::Events(events))),
             Call::Logs(logs) => return self.ask_logs(logs).map(Answer::Session),
         };
         Ok(Answer::Now(value))

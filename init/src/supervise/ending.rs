@@ -72,7 +72,7 @@ impl Supervisor {
         let after = after_exit(self.set.declared.units.get(name), record, (reason, code), now);
         let last = LastExit { reason, code, signal, at: rfc3339(clock::wall()), detail };
         if matches!(after.rest, Rest::Backoff | Rest::Failed) {
-            notice!("{name}: {}", describe_exit(&last));
+            notice!("{name}: {last}");
         }
         match after.rest {
             Rest::Completed => notice!("{name} completed"),
@@ -108,19 +108,4 @@ impl Supervisor {
             drop(cgroup.remove());
         }
     }
-}
-
-/// How a run ended, for people.
-pub(super) fn describe_exit(exit: &LastExit) -> String {
-    let how = match (exit.reason, exit.code, exit.signal) {
-        (ExitReason::Oom, ..) => "out of memory: over memory.max, killed by the kernel".to_owned(),
-        (ExitReason::StartFailed, ..) => "could not be started".to_owned(),
-        (ExitReason::RuntimeMax, ..) => "had run for runtime_max, stopped".to_owned(),
-        (ExitReason::StartTimeout, ..) => "was not ready in time, killed".to_owned(),
-        (ExitReason::Unhealthy, ..) => "unhealthy, ended".to_owned(),
-        (_, Some(code), _) => format!("exit code {code}"),
-        (_, None, Some(signal)) => format!("killed by signal {signal}"),
-        (_, None, None) => "ended".to_owned(),
-    };
-    exit.detail.as_ref().map_or(how.clone(), |detail| format!("{how}: {detail}"))
 }

@@ -49,15 +49,6 @@ impl Supervisor {
         self.save(name);
     }
 
-    pub(super) fn save(&mut self, name: &Name) {
-        let Some(seen) = self.observed.units.get(name) else {
-            return;
-        };
-        if let Err(error) = records::write(Path::new(UNITS_DIR), name.as_str(), &seen.record, false) {
-            error!("{}; ignoring", Chain(&error));
-        }
-    }
-
     pub(super) fn close_kept(&mut self, what: &str, name: &Name, source: &Source) {
         let kept = fd_name(what, name);
         if let Some(fd) = self.link.kept(&kept) {
@@ -136,6 +127,10 @@ impl Supervisor {
     }
 
     fn forget(&mut self, name: &Name) {
+        if let Some(seen) = self.observed.units.get_mut(name) {
+            seen.record.forgotten = true;
+        }
+        self.save(name);
         self.untell_log(name);
         for what in ["status", "ready", "notify", "stdout", "stderr"] {
             drop(self.link.forget(&fd_name(what, name)));
@@ -144,6 +139,7 @@ impl Supervisor {
         drop(std::fs::remove_file(notify::socket_path(name)));
         self.cgroup_events.forget(name);
         self.observed.units.remove(name);
+        self.saved.remove(name);
         // Last: by its record the next supervisor knows that there may be something left to forget.
         records::remove(Path::new(UNITS_DIR), name.as_str());
     }

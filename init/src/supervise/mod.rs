@@ -16,11 +16,13 @@ mod control;
 mod daemons;
 mod disks;
 mod ending;
+mod events;
 mod execute;
 mod facts;
 mod health;
 mod inbox;
 mod interfaces;
+mod journal;
 mod limits;
 mod link;
 mod network;
@@ -45,7 +47,8 @@ use std::time::Duration;
 use berth_runtime::Held;
 use berth_units::Name;
 use berth_units::addresses::Leases;
-use berth_units::observed::{Moment, Observed};
+use berth_units::news::{NodeSeen, SetSeen};
+use berth_units::observed::{Moment, Observed, Record};
 use berth_units::plan::{is_drained, next_wake, plan};
 use berth_units::wire::image::Index;
 use berth_units::wire::init::ToInit;
@@ -55,6 +58,7 @@ use crate::channel::Channel;
 use checkers::Checkers;
 use clients::Clients;
 use daemons::Daemons;
+use journal::Journal;
 use link::{Link, Word};
 use poll::{Poll, Source};
 
@@ -87,6 +91,11 @@ struct Supervisor {
     images: Index,
     leases: Leases,
     observed: Observed,
+    /// Records as they were written last.
+    saved: BTreeMap<Name, Record>,
+    node: Option<NodeSeen>,
+    set_seen: Option<SetSeen>,
+    journal: Journal,
     /// Processes that wait for their network; they end with this supervisor.
     held: BTreeMap<Name, Held>,
     daemons: Daemons,
@@ -141,6 +150,7 @@ impl Supervisor {
         self.settle_sockets();
         self.open_ears();
         self.hear_the_late();
+        self.tell_node();
         for _ in 0..ROUNDS_MAX {
             let actions = plan(&self.set.declared, &self.observed, clock::now());
             if actions.is_empty() {

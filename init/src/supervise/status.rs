@@ -140,7 +140,7 @@ fn why(view: &View<'_>, unit: Option<&Unit>, seen: &Seen) -> Option<String> {
         Life::Ready => health::complaint(unit, &record.health).or_else(|| talk(seen)),
         Life::Stopping | Life::Killing => record.run.as_ref()?.unhealthy.clone(),
         Life::Skipped => record.note.as_ref().map(|note| format!("skipped: {note}")),
-        Life::Backoff | Life::Failed => record.last_exit.as_ref().map(super::ending::describe_exit),
+        Life::Backoff | Life::Failed => record.last_exit.as_ref().map(ToString::to_string),
         _ => None,
     }
 }

@@ -71,6 +71,10 @@ pub enum Call {
     /// whole log lines, Exit at the end.
     #[serde(rename = "io.berth.Control.Logs")]
     Logs(Logs),
+    /// Read events. With `upgrade`; the connection then carries [`super::session`] frames: Stdout frames of whole
+    /// lines, each an [`super::event::Event`] as JSON, Exit at the end.
+    #[serde(rename = "io.berth.Control.Events")]
+    Events(Events),
 }
 
 /// What follows a shutdown.
@@ -115,6 +119,20 @@ pub struct Logs {
     /// Only the last so many lines.
     #[serde(default)]
     pub tail: Option<u64>,
+}
+
+/// Parameters of Events.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Events {
+    /// Only those with a greater number.
+    #[serde(default)]
+    pub since: Option<u64>,
+    /// Only those of this unit or network.
+    #[serde(default)]
+    pub unit: Option<Name>,
+    /// Go on with events as they come.
+    #[serde(default)]
+    pub follow: bool,
 }
 
 /// What a call can answer besides its result.

@@ -9,6 +9,7 @@
 //! | host and node | virtio-serial port | frames of many connections ([`mux`]) |
 
 pub mod control;
+pub mod event;
 pub mod image;
 pub mod init;
 pub mod log;

@@ -195,6 +195,23 @@ pub struct LastExit {
     pub detail: Option<String>,
 }
 
+/// How a run ended, for people.
+impl std::fmt::Display for LastExit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.reason, self.code, self.signal) {
+            (ExitReason::Oom, ..) => f.write_str("out of memory: over memory.max, killed by the kernel"),
+            (ExitReason::StartFailed, ..) => f.write_str("could not be started"),
+            (ExitReason::RuntimeMax, ..) => f.write_str("had run for runtime_max, stopped"),
+            (ExitReason::StartTimeout, ..) => f.write_str("was not ready in time, killed"),
+            (ExitReason::Unhealthy, ..) => f.write_str("unhealthy, ended"),
+            (_, Some(code), _) => write!(f, "exit code {code}"),
+            (_, None, Some(signal)) => write!(f, "killed by signal {signal}"),
+            (_, None, None) => f.write_str("ended"),
+        }?;
+        self.detail.as_ref().map_or(Ok(()), |detail| write!(f, ": {detail}"))
+    }
+}
+
 /// `reason` of a [`LastExit`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
