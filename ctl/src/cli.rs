@@ -51,6 +51,12 @@ enum Command {
     /// Stop units and start them again
     #[command(after_help = "Example: berth restart web")]
     Restart(transition::Args),
+    /// Freeze units until they are resumed or stopped
+    #[command(after_help = "Example: berth pause importer")]
+    Pause(transition::Args),
+    /// Let paused units go on
+    #[command(after_help = "Example: berth resume importer")]
+    Resume(transition::Args),
     /// Stop every unit and reboot the node
     #[command(after_help = "Example: berth --node unix:control.sock reboot")]
     Reboot,
@@ -95,6 +101,8 @@ impl Cli {
             Command::Start(args) => cmd::start::run(&node, args),
             Command::Stop(args) => cmd::stop::run(&node, args),
             Command::Restart(args) => cmd::restart::run(&node, args),
+            Command::Pause(args) => cmd::pause::run(&node, args),
+            Command::Resume(args) => cmd::resume::run(&node, args),
             Command::Reboot => cmd::reboot::run(&node),
             Command::Poweroff => cmd::poweroff::run(&node),
             #[cfg(feature = "builder")]

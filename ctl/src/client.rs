@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use berth_units::wire::control::{Call, Fault, Status};
+use berth_units::wire::control::{Call, Fault, State, Status};
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::failure::{Failure, Kind};
@@ -59,6 +59,9 @@ impl From<CallError> for Failure {
             }
             CallError::Reply(ReplyError::Fault(Fault::NoSuchUnit { .. })) => {
                 Some("'berth status --all' lists the units".to_owned())
+            }
+            CallError::Reply(ReplyError::Fault(Fault::WrongState { unit, state: State::Paused })) => {
+                Some(format!("'berth resume {unit}' lets it go on"))
             }
             _ => None,
         };

@@ -1,4 +1,4 @@
-//! Start, stop and restart: ask, then wait until it has come to something.
+//! Start, stop, restart, pause and resume: ask, then wait until it has come to something.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// A wait of this length is explained.
 const EXPLAIN_AFTER: Duration = Duration::from_secs(1);
 
-/// What start, stop and restart have in common on the command line.
+/// What they have in common on the command line.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Units to act on
@@ -32,7 +32,7 @@ pub struct Args {
     quiet: bool,
 }
 
-/// Which of the three.
+/// Which of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verb {
     /// Until it is ready.
@@ -41,6 +41,10 @@ pub enum Verb {
     Stop,
     /// Until it is ready again.
     Restart,
+    /// Until it is paused.
+    Pause,
+    /// Until it is not.
+    Resume,
 }
 
 /// How far it has come.
@@ -67,6 +71,8 @@ impl Verb {
             Self::Start => Call::Start { unit },
             Self::Stop => Call::Stop { unit },
             Self::Restart => Call::Restart { unit },
+            Self::Pause => Call::Pause { unit },
+            Self::Resume => Call::Resume { unit },
         }
     }
 
@@ -77,7 +83,11 @@ impl Verb {
         });
         match (self, now.state) {
             (Self::Stop, State::Stopped | State::Completed | State::Failed)
-            | (Self::Start, State::Ready | State::Completed) => Progress::Done,
+            | (Self::Start, State::Ready | State::Completed)
+            | (Self::Pause, State::Paused) => Progress::Done,
+            (Self::Resume, state) if state != State::Paused => Progress::Done,
+            // It has ended in the moment between.
+            (Self::Pause, state) if !matches!(state, State::Ready | State::Starting) => Progress::Failed,
             (Self::Restart, State::Ready | State::Completed) if changed => Progress::Done,
             (Self::Start | Self::Restart, State::Failed | State::Backoff) if changed => Progress::Failed,
             _ => Progress::UnderWay,
@@ -162,6 +172,11 @@ mod tests {
             (Verb::Start, &ready, unit(State::Ready, 1), Done),
             (Verb::Stop, &ready, unit(State::Stopping, 1), UnderWay),
             (Verb::Stop, &ready, unit(State::Stopped, 0), Done),
+            (Verb::Pause, &ready, unit(State::Ready, 1), UnderWay),
+            (Verb::Pause, &ready, unit(State::Paused, 1), Done),
+            (Verb::Pause, &ready, unit(State::Backoff, 0), Failed),
+            (Verb::Resume, &ready, unit(State::Paused, 1), UnderWay),
+            (Verb::Resume, &ready, unit(State::Ready, 1), Done),
         ] {
             assert_eq!(verb.progress(Some(before), &now), expected, "{verb:?} {now:?}");
         }

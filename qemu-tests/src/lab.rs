@@ -201,6 +201,12 @@ fn write_probes(appliance: &Appliance, echo_port: u16) -> Outcome {
     manual("crasher", &["exit", "3"], "[restart]\ndelay = \"500ms\"\n")?;
     manual("spew", &["spew", "1000"], ONCE)?;
     manual("herald", &["ready-fd", "3"], "[ready]\nwhen = \"fd:3\"\n")?;
+    manual(
+        "ticker",
+        &["spew-on", "1000000", "50"],
+        "[health.self]\nexec = [\"/probe\", \"status\", \"Pid\"]\ninterval = \"300ms\"\ntimeout = \"5s\"\n\
+         [log]\nmax_size = \"4M\"\n",
+    )?;
     manual("clinic", &["http", "8080"], CLINIC)?;
     manual("visitor", &["sleep"], "[depends.clinic]\nuntil = \"ready\"\n")?;
     let hasty = format!("{MANUAL}start_timeout = \"2s\"\n");

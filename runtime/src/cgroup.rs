@@ -218,6 +218,19 @@ impl Cgroup {
         self.write("cgroup.kill", "1")
     }
 
+    /// Freezes every process in the group and below, or lets them run again; cgroup.freeze. A kill ends frozen ones.
+    ///
+    /// # Errors
+    /// The group is gone.
+    pub fn freeze(&self, frozen: bool) -> Result<(), CgroupError> {
+        self.write("cgroup.freeze", if frozen { "1" } else { "0" })
+    }
+
+    /// Whether it is to be frozen; a group that is gone is not.
+    pub fn is_frozen(&self) -> bool {
+        self.read("cgroup.freeze").is_ok_and(|text| text.trim() == "1")
+    }
+
     /// Whether a process lives in it or below.
     ///
     /// # Errors

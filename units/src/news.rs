@@ -47,6 +47,15 @@ pub fn of_unit(old: &Record, new: &Record) -> Vec<News> {
     if old.runs == new.runs {
         news.extend(of_checks(old, new));
     }
+    if let (Some(before), Some(run)) = (&old.run, &new.run)
+        && before.number == run.number
+    {
+        news.extend(match (before.paused, run.paused) {
+            (None, Some(_)) => Some(News::new(Kind::Paused, "paused", json!({ "run": run.number }))),
+            (Some(_), None) => Some(News::new(Kind::Resumed, "goes on", json!({ "run": run.number }))),
+            _ => None,
+        });
+    }
     if new.forgotten && !old.forgotten {
         news.push(News::new(Kind::Forgotten, "declared no more, and forgotten", json!({})));
     }

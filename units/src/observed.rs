@@ -82,6 +82,15 @@ pub struct Seen {
     pub killed: bool,
     /// Where the attachment of the held process to its networks stands.
     pub attach: Attach,
+    /// cgroup.freeze is 1: nothing of it runs, though its processes are there.
+    pub frozen: bool,
+}
+
+impl Seen {
+    /// Somebody paused it, and nothing was done since to end it.
+    pub fn is_paused(&self) -> bool {
+        self.record.life.is_up() && self.record.run.as_ref().is_some_and(|run| run.paused.is_some())
+    }
 }
 
 /// How far netd is with a held process.
@@ -191,6 +200,20 @@ pub struct Run {
     /// What it has said of itself.
     #[serde(default)]
     pub talk: Talk,
+    /// Since when somebody has wanted it frozen.
+    #[serde(default)]
+    pub paused: Option<Moment>,
+}
+
+impl Run {
+    /// Goes on after a pause. The time of the pause counts for nothing that the run has to do by a certain time.
+    pub fn resume(&mut self, now: Moment) {
+        if let Some(paused) = self.paused.take() {
+            let away = now.since(paused);
+            self.started = self.started.after(away);
+            self.talk.fed = self.talk.fed.map(|fed| fed.after(away));
+        }
+    }
 }
 
 /// What people asked for.

@@ -53,6 +53,10 @@ pub enum Action {
         /// Which check, and what it found.
         why: String,
     },
+    /// cgroup.freeze: nothing of it runs until it is thawed.
+    Freeze(Name),
+    /// Let it run again.
+    Thaw(Name),
     /// Forget a unit that is no longer declared and has no process.
     Forget(Name),
 }
@@ -86,6 +90,8 @@ impl fmt::Display for Action {
             Self::Kill(unit, KillReason::LeftOver) => write!(f, "kill what is left of {unit}"),
             Self::Replace { unit, kill: false, why } => write!(f, "restart {unit}: {why}"),
             Self::Replace { unit, kill: true, why } => write!(f, "kill {unit}: {why}"),
+            Self::Freeze(unit) => write!(f, "freeze {unit}"),
+            Self::Thaw(unit) => write!(f, "thaw {unit}"),
             Self::Forget(unit) => write!(f, "forget {unit}"),
         }
     }
@@ -111,6 +117,14 @@ impl View<'_> {
         let unit = self.declared.units.get(name);
         let record = &seen.record;
         let due = |deadline: Option<Moment>| deadline.is_some_and(|deadline| deadline <= now);
+        // One that has to go is thawed first: it could not hear its stop signal.
+        let paused = seen.is_paused() && !self.must_stop(name, seen);
+        if paused != seen.frozen {
+            return Some(if paused { Action::Freeze(name.clone()) } else { Action::Thaw(name.clone()) });
+        }
+        if paused {
+            return None;
+        }
         if self.must_stop(name, seen) {
             return self.plan_stop(name, seen);
         }
@@ -185,7 +199,7 @@ impl View<'_> {
     /// The next moment at which time alone changes what is planned for a unit.
     fn deadline(&self, name: &Name, seen: &Seen) -> Option<Moment> {
         let record = &seen.record;
-        if self.must_stop(name, seen) {
+        if self.must_stop(name, seen) || seen.is_paused() {
             return None;
         }
         let unit = self.declared.units.get(name);

@@ -12,10 +12,12 @@ pub mod explain;
 pub mod logs;
 #[cfg(feature = "builder")]
 pub mod man;
+pub mod pause;
 pub mod poweroff;
 pub mod reboot;
 pub mod relay;
 pub mod restart;
+pub mod resume;
 #[cfg(feature = "builder")]
 pub mod run;
 #[cfg(feature = "builder")]

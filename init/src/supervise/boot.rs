@@ -197,7 +197,13 @@ impl Supervisor {
             }
             let populated = cgroup.populated().unwrap_or(false);
             let life = record.life;
-            let seen = Seen { record, populated, killed: false, attach: Attach::Unasked };
+            let seen = Seen {
+                record,
+                populated,
+                killed: false,
+                attach: Attach::Unasked,
+                frozen: cgroup.is_frozen(),
+            };
             self.observed.units.insert(name.clone(), seen);
             // A held process has ended with the supervisor that held it, unless it had just been let go; what runs
             // may not have been found ready yet.

@@ -55,7 +55,11 @@ impl Checkers {
 /// The run that has to be checked, if there is one.
 fn wanted(unit: Option<&Unit>, seen: &Seen) -> Option<u64> {
     let has_checks = unit.is_some_and(|unit| !unit.health.is_empty());
-    seen.record.run.as_ref().filter(|_| has_checks && seen.record.life.is_up()).map(|run| run.number)
+    seen.record
+        .run
+        .as_ref()
+        .filter(|_| has_checks && seen.record.life.is_up() && !seen.is_paused())
+        .map(|run| run.number)
 }
 
 impl Supervisor {

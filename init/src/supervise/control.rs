@@ -7,7 +7,7 @@ use berth_units::Name;
 use berth_units::launch::launch;
 use berth_units::life::{Event, Life};
 use berth_units::nearest::nearest;
-use berth_units::observed::Wanted;
+use berth_units::observed::{Seen, Wanted};
 use berth_units::spec::{Declared, LogSink};
 use berth_units::wire::control::{Call, DESCRIPTION, Exec, Fault, Logs, Then};
 use berth_units::wire::init::ToInit;
@@ -102,6 +102,8 @@ impl Supervisor {
             Call::Start { unit } => self.ask_start(&unit, false)?,
             Call::Stop { unit } => self.ask_stop(&unit)?,
             Call::Restart { unit } => self.ask_start(&unit, true)?,
+            Call::Pause { unit } => self.ask_pause(&unit)?,
+            Call::Resume { unit } => self.ask_resume(&unit)?,
             Call::Shutdown { then } => self.ask_shutdown(then)?,
             Call::Exec(_) | Call::Logs(_) | Call::Events(_) if !upgrade => {
                 return Err(Fault::InvalidParameter { parameter: "upgrade".to_owned() });
@@ -113,7 +115,7 @@ impl Supervisor {
         Ok(Answer::Now(value))
     }
 
-    fn known(&self, unit: &Name) -> Result<(), Fault> {
+    pub(super) fn known(&self, unit: &Name) -> Result<(), Fault> {
         if self.observed.units.contains_key(unit) {
             return Ok(());
         }
@@ -122,10 +124,17 @@ impl Supervisor {
         Err(Fault::NoSuchUnit { unit: unit.to_string(), nearest })
     }
 
+    pub(super) fn wrong_state(&self, unit: &Name) -> Fault {
+        Fault::WrongState { unit: unit.to_string(), state: self.state_of(unit) }
+    }
+
     fn ask_start(&mut self, unit: &Name, again: bool) -> Result<Value, Fault> {
         self.known(unit)?;
         if !self.set.declared.units.contains_key(unit) {
             return Err(Fault::Failed { why: format!("'{unit}' is no longer declared") });
+        }
+        if !again && self.observed.units.get(unit).is_some_and(Seen::is_paused) {
+            return Err(self.wrong_state(unit));
         }
         self.want(unit, again);
         Ok(json!({}))
@@ -172,13 +181,14 @@ impl Supervisor {
         if asked.argv.is_empty() {
             return Err(Fault::InvalidParameter { parameter: "argv".to_owned() });
         }
-        let seen = self.observed.units.get(&asked.unit).filter(|seen| seen.record.life.is_up());
+        let seen = self.observed.units.get(&asked.unit);
+        // Nothing runs in a frozen cgroup: the program would wait, and with it whoever asked.
+        let seen = seen.filter(|seen| seen.record.life.is_up() && !seen.is_paused());
         let pid = seen.and_then(|seen| seen.record.run.as_ref()).map(|run| run.pid);
         let unit = self.set.declared.units.get(&asked.unit);
         let image = unit.and_then(|unit| self.images.images.get(&unit.image.reference));
         let (Some(pid), Some(unit), Some(image)) = (pid, unit, image) else {
-            let state = self.state_of(&asked.unit);
-            return Err(Fault::WrongState { unit: asked.unit.to_string(), state });
+            return Err(self.wrong_state(&asked.unit));
         };
         let launch = launch(unit, &image.config).map_err(|error| failed(&error))?;
         let spec = container::exec_spec(unit, &launch, asked, pid).map_err(|error| failed(&error))?;

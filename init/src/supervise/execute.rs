@@ -37,6 +37,8 @@ impl Supervisor {
             Action::Expire(name) => self.expire(name),
             Action::Kill(name, reason) => self.kill(name, *reason),
             Action::Replace { unit, kill, why } => self.replace(unit, *kill, why),
+            Action::Freeze(name) => self.freeze(name, true),
+            Action::Thaw(name) => self.freeze(name, false),
             Action::Forget(name) => self.forget(name),
         }
     }

@@ -37,6 +37,7 @@ impl Supervisor {
 
     pub(super) fn cgroups_changed(&mut self) {
         self.cgroup_events.drain();
+        self.look_at_freezers();
         let names: Vec<_> = self.emptying().cloned().collect();
         for name in names {
             self.look_at_cgroup(&name);

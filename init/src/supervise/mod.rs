@@ -27,6 +27,7 @@ mod limits;
 mod link;
 mod network;
 mod notify;
+mod pause;
 mod poll;
 mod program;
 mod records;

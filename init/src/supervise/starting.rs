@@ -69,6 +69,7 @@ impl Supervisor {
         seen.record.health = Health::begin(unit, clock::now());
         seen.populated = true;
         seen.killed = false;
+        seen.frozen = false;
         seen.attach = Attach::Unasked;
         self.step(&unit.name, Event::Spawned);
         self.held.insert(unit.name.clone(), held);

@@ -81,7 +81,7 @@ impl Supervisor {
         let unit = self.set.declared.units.get(name);
         self.observed.units.get(name).map_or(State::Stopped, |seen| {
             let rests = unit.is_none_or(|unit| !is_wanted(unit, seen));
-            seen.record.life.state(rests)
+            if seen.is_paused() { State::Paused } else { seen.record.life.state(rests) }
         })
     }
 
@@ -131,6 +131,9 @@ impl Supervisor {
 fn why(view: &View<'_>, unit: Option<&Unit>, seen: &Seen) -> Option<String> {
     let record = &seen.record;
     let unit = unit?;
+    if seen.is_paused() {
+        return Some("paused by hand".to_owned());
+    }
     match record.life {
         Life::Idle if is_wanted(unit, seen) => view.waits_for(unit),
         Life::Held => Some("waits for its interfaces".to_owned()),

@@ -69,6 +69,7 @@ scenarios! {
     crashes::our_processes_may_die: "kill -9 of supervisor, netd and log during traffic";
     drift::network_is_put_right: "veth, bridge and rules taken away: same process, reachable again";
     seeing::events_have_no_gap_over_a_killed_supervisor: "each once, in order, to a follower too";
+    seeing::paused_unit_does_not_run: "no line, no check, no exec; over a new supervisor; resumed and stopped";
     power::power_cut_keeps_what_was_synced: "QEMU killed; volumes intact, units up";
     power::reboot_comes_back: "berth reboot: the same units on the same disk";
     volumes::volume_size_holds_and_changes_live: "no space left at the limit; more and less of it under a running unit";

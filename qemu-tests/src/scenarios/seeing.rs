@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use berth_qemu_tests::vm::{SOON, Vm};
 use berth_qemu_tests::{Outcome, ensure, ensure_eq};
@@ -9,6 +10,11 @@ use berth_units::wire::control::State;
 use berth_units::wire::event::{Event, Kind};
 
 use crate::lab::Lab;
+
+/// Long enough for a unit that runs to write many lines, and for a check of its to fail.
+const PAUSE: Duration = Duration::from_secs(2);
+/// `stop.timeout` where the unit says nothing.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// `berth events -f`, ended when it goes out of scope.
 struct Follower(Child);
@@ -101,5 +107,53 @@ fn ensure_without_gap(events: &[Event]) -> Outcome {
             ensure!(next.seq == one.seq + 1, "{one:?} is followed by {next:?}");
         }
     }
+    Ok(())
+}
+
+/// Lines that a unit has written so far.
+fn lines_of(vm: &Vm, unit: &str) -> Outcome<usize> {
+    Ok(vm.logs(unit)?.lines().count())
+}
+
+pub fn paused_unit_does_not_run(lab: &mut Lab) -> Outcome {
+    let vm = lab.probes()?;
+    vm.berth(&["start", "ticker"], b"")?.ok()?;
+    let before = vm.unit("ticker")?;
+    vm.berth(&["pause", "ticker"], b"")?.ok()?;
+    let frozen = "/cgroup/units/ticker/cgroup.events";
+    let is_frozen = |vm: &Vm| Ok(vm.probe("keeper", &["read", frozen])?.contains("frozen 1").then_some(()));
+    vm.wait_for("a frozen cgroup", SOON, is_frozen)?;
+    // Its live check asks for what does not answer now: it is not asked, so nothing comes of it.
+    let lines = lines_of(vm, "ticker")?;
+    let said = vm.exec("ticker", &["/probe", "status", "Pid"])?;
+    ensure_eq!(said.code, 4);
+    ensure!(said.stderr.contains("unit 'ticker' is paused"), "{}", said.stderr);
+    ensure!(said.stderr.contains("help: 'berth resume ticker'"), "{}", said.stderr);
+    ensure_eq!(vm.berth(&["start", "ticker"], b"")?.code, 4);
+    kill_supervisor(vm)?;
+    ensure_eq!(vm.unit("ticker")?.state, State::Paused);
+    // Behind our back: it is put right.
+    vm.probe("keeper", &["write", "/cgroup/units/ticker/cgroup.freeze", "0"])?;
+    vm.wait_for("a cgroup that is frozen again", SOON, is_frozen)?;
+    let thawed_for_a_moment = lines_of(vm, "ticker")?;
+    std::thread::sleep(PAUSE);
+    ensure_eq!(lines_of(vm, "ticker")?, thawed_for_a_moment);
+    ensure!(thawed_for_a_moment <= lines + 20, "{lines} lines became {thawed_for_a_moment}");
+
+    vm.berth(&["resume", "ticker"], b"")?.ok()?;
+    vm.wait_for("further lines", SOON, |vm| {
+        Ok((lines_of(vm, "ticker")? > thawed_for_a_moment).then_some(()))
+    })?;
+    let after = vm.unit("ticker")?;
+    ensure_eq!((after.pid, after.restarts, after.state), (before.pid, before.restarts, State::Ready));
+    let kinds: Vec<Kind> = events(vm, &["--unit", "ticker"])?.iter().map(|event| event.kind).collect();
+    ensure_eq!(kinds.iter().filter(|kind| matches!(kind, Kind::Paused | Kind::Resumed)).count(), 2);
+    ensure!(!kinds.contains(&Kind::Check) || !kinds.contains(&Kind::Unready), "{kinds:?}");
+
+    // A paused unit is stopped as any other.
+    vm.berth(&["pause", "ticker"], b"")?.ok()?;
+    let start = Instant::now();
+    vm.berth(&["stop", "ticker"], b"")?.ok()?;
+    ensure!(start.elapsed() < STOP_TIMEOUT, "it was stopped after {:?} only", start.elapsed());
     Ok(())
 }

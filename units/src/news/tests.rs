@@ -107,6 +107,10 @@ fn wishes_checks_and_the_end_of_all_are_told_once() {
     let news = only(&old, &ill);
     assert_eq!((news.kind, news.text.as_str()), (Kind::Check, "check 'live' failed 3 times: HTTP 500"));
     assert_eq!(of_unit(&ill, &ill), []);
+    let mut paused = old.clone();
+    paused.run.as_mut().unwrap().paused = Some(Moment(0));
+    assert_eq!((only(&old, &paused).kind, only(&paused, &old).kind), (Kind::Paused, Kind::Resumed));
+    assert_eq!(only(&paused, &record(Life::Backoff)).kind, Kind::Exited);
     let gone = Record { forgotten: true, ..old.clone() };
     assert_eq!(only(&old, &gone).kind, Kind::Forgotten);
     assert_eq!(of_unit(&gone, &gone), []);

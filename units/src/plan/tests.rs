@@ -56,6 +56,8 @@ fn named(action: &Action) -> &Name {
         | Action::Expire(name)
         | Action::Kill(name, _)
         | Action::Replace { unit: name, .. }
+        | Action::Freeze(name)
+        | Action::Thaw(name)
         | Action::Forget(name) => name,
     }
 }
@@ -86,10 +88,7 @@ fn apply(declared: &Declared, observed: &mut Observed, action: &Action, now: Mom
             seen.attach = Attach::Unasked;
             record.step(Event::Spawned, now)
         }
-        Action::Attach(_) => {
-            seen.attach = Attach::Done;
-            true
-        }
+        Action::Attach(_) => std::mem::replace(&mut seen.attach, Attach::Done) != Attach::Done,
         Action::Release(_) => {
             record.step(Event::Released, now)
                 && record.step(Event::Executed, now)
@@ -108,14 +107,17 @@ fn apply(declared: &Declared, observed: &mut Observed, action: &Action, now: Mom
             return end(declared, observed, name, (ExitReason::RuntimeMax, None), now);
         }
         Action::Stop(_) | Action::Kill(..) | Action::Replace { .. } if !record.life.has_process() => {
-            seen.populated = false;
-            true
+            std::mem::take(&mut seen.populated)
         }
         Action::Stop(_) | Action::Kill(..) | Action::Replace { .. } => {
             let wanted = declared.units.get(name).is_some_and(|unit| is_wanted(unit, seen));
             seen.record.again = wanted && !draining;
             seen.record.step(Event::KillSent, now);
             end(declared, observed, name, (ExitReason::Signal, None), now);
+            true
+        }
+        Action::Freeze(_) | Action::Thaw(_) => {
+            seen.frozen ^= true;
             true
         }
         Action::Forget(_) => unreachable!(),
@@ -349,5 +351,7 @@ fn no_moment_passes_without_an_action() {
 
 #[path = "tests/graph.rs"]
 mod graph;
+#[path = "tests/pause.rs"]
+mod pause;
 #[path = "tests/random.rs"]
 mod random;

@@ -58,6 +58,18 @@ pub enum Call {
         /// Which.
         unit: Name,
     },
+    /// Freeze a unit that is up: none of its processes runs until it is resumed, stopped or ended.
+    #[serde(rename = "io.berth.Control.Pause")]
+    Pause {
+        /// Which.
+        unit: Name,
+    },
+    /// Let a paused unit go on.
+    #[serde(rename = "io.berth.Control.Resume")]
+    Resume {
+        /// Which.
+        unit: Name,
+    },
     /// End the node: units in reverse order, then the machine.
     #[serde(rename = "io.berth.Control.Shutdown")]
     Shutdown {

@@ -64,6 +64,10 @@ pub enum Kind {
     Unready,
     /// What a check of its health comes to has changed.
     Check,
+    /// Somebody paused it.
+    Paused,
+    /// It goes on after a pause.
+    Resumed,
     /// It was told to end.
     Stopping,
     /// It is being killed.

@@ -153,6 +153,8 @@ pub enum State {
     Ready,
     /// It will not be tried again by itself.
     Failed,
+    /// Running, and frozen by hand.
+    Paused,
     /// Asked to end.
     Stopping,
     /// Ended as asked, or never asked to start.
@@ -171,6 +173,7 @@ impl std::fmt::Display for State {
             Self::Starting => "starting",
             Self::Ready => "ready",
             Self::Failed => "failed",
+            Self::Paused => "paused",
             Self::Stopping => "stopping",
             Self::Stopped => "stopped",
             Self::Backoff => "backoff",
