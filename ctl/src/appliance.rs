@@ -18,7 +18,7 @@ const FILES_MAX: usize = 4096;
 pub struct Appliance {
     /// node.toml; without one the node has its defaults.
     pub node: Option<SourceFile>,
-    /// Unit files by stem.
+    /// Unit files and drop-ins, each with its place below /etc/berth: `units/web.toml`, `node.d/10.toml`.
     pub units: Vec<(String, SourceFile)>,
 }
 
@@ -44,9 +44,14 @@ impl Appliance {
     pub fn sources(&self) -> Vec<SourceFile> {
         self.node.iter().chain(self.units.iter().map(|(_, file)| file)).cloned().collect()
     }
+
+    /// How many of the files are drop-ins.
+    pub fn drop_ins(&self) -> usize {
+        self.units.iter().filter(|(place, _)| place.contains(".d/")).count()
+    }
 }
 
-/// Reads DIR/node.toml and DIR/units/*.toml, or DIR/*.toml where there is no DIR/units.
+/// Reads DIR/node.toml and DIR/units/*.toml, or DIR/*.toml where there is no DIR/units; and the drop-ins beside them.
 pub fn read_appliance(dir: &Path) -> Result<Appliance, Failure> {
     let units_dir = Some(dir.join("units")).filter(|units| units.is_dir()).unwrap_or_else(|| dir.to_owned());
     let mut appliance = Appliance::default();
@@ -54,10 +59,15 @@ pub fn read_appliance(dir: &Path) -> Result<Appliance, Failure> {
     if node.is_file() {
         appliance.node = Some(read_source(&node)?);
     }
-    for path in unit_files(&units_dir)? {
-        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        appliance.units.push((stem, read_source(&path)?));
+    let of_node = dir.join("node.d");
+    if of_node.is_dir() && units_dir != dir {
+        read_folder(&of_node, "node.d", &mut appliance)?;
     }
+    for folder in paths(&units_dir, ".d")?.iter().filter(|folder| folder.is_dir()) {
+        read_folder(folder, &format!("units/{}", name_of(folder)), &mut appliance)?;
+    }
+    read_folder(&units_dir, "units", &mut appliance)?;
+    appliance.units.sort_by(|(a, _), (b, _)| a.cmp(b));
     if appliance.node.is_none() && appliance.units.is_empty() {
         let empty = ApplianceError::Empty(dir.display().to_string());
         return Err(Failure::input(empty).hint("examples/ has whole appliances to copy from"));
@@ -65,15 +75,28 @@ pub fn read_appliance(dir: &Path) -> Result<Appliance, Failure> {
     Ok(appliance)
 }
 
-/// The *.toml files of a directory by name, node.toml and hidden files left out.
-fn unit_files(dir: &Path) -> Result<Vec<PathBuf>, Failure> {
+fn read_folder(folder: &Path, place: &str, appliance: &mut Appliance) -> Result<(), Failure> {
+    for path in paths(folder, ".toml")? {
+        appliance.units.push((format!("{place}/{}", name_of(&path)), read_source(&path)?));
+        if appliance.units.len() > FILES_MAX {
+            return Err(Failure::input(ApplianceError::TooMany(folder.display().to_string())));
+        }
+    }
+    Ok(())
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// What in a directory has that ending, by name; node.toml and what is hidden left out.
+fn paths(dir: &Path, ending: &str) -> Result<Vec<PathBuf>, Failure> {
     let cannot = |error| Failure::input(Cannot::at("read", dir)(error));
     let mut paths = Vec::new();
     for entry in fs::read_dir(dir).map_err(cannot)? {
         let path = entry.map_err(cannot)?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let is_unit = name.ends_with(".toml") && !name.starts_with('.') && name != "node.toml";
-        if is_unit {
+        let name = name_of(&path);
+        if name.ends_with(ending) && !name.starts_with('.') && name != "node.toml" {
             paths.push(path);
         }
         if paths.len() > FILES_MAX {
@@ -96,5 +119,30 @@ fn read_source(path: &Path) -> Result<SourceFile, Failure> {
     match String::from_utf8(bytes) {
         Ok(text) => Ok(SourceFile { path: shown, text }),
         Err(_) => Err(Failure::input(ApplianceError::NotText(shown))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drop_ins_are_read_one_level_deep() {
+        let dir = std::env::temp_dir().join(format!("berth-appliance-{}", std::process::id()));
+        for place in
+            ["node.toml", "node.d/1.toml", "units/web.toml", "units/web.d/b.toml", "units/web.d/a.toml"]
+        {
+            fs::create_dir_all(dir.join(place).parent().unwrap()).unwrap();
+            fs::write(dir.join(place), "").unwrap();
+        }
+        for other in ["units/web.d/deep.d", "units/web.d/.hidden.toml", "units/old"] {
+            fs::create_dir_all(dir.join(other)).unwrap();
+        }
+        let appliance = read_appliance(&dir);
+        fs::remove_dir_all(&dir).unwrap();
+        let appliance = appliance.unwrap_or_else(|_| panic!("it can be read"));
+        let places: Vec<_> = appliance.units.iter().map(|(place, _)| place.as_str()).collect();
+        assert_eq!(places, ["node.d/1.toml", "units/web.d/a.toml", "units/web.d/b.toml", "units/web.toml"]);
+        assert_eq!((appliance.drop_ins(), appliance.sources().len()), (3, 5));
     }
 }

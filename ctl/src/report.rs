@@ -39,7 +39,8 @@ pub fn summary(diagnostics: &[Diagnostic], appliance: &Appliance) -> String {
     let errors = errors(diagnostics);
     let warnings = diagnostics.len() - errors;
     let warned = if warnings > 0 { format!(", {}", count(warnings, "warning")) } else { String::new() };
-    let units = appliance.units.len();
+    let drop_ins = appliance.drop_ins();
+    let units = appliance.units.len() - drop_ins;
     if errors == 0 {
         return format!("{}: no errors{warned}", count(units, "unit"));
     }
@@ -49,7 +50,10 @@ pub fn summary(diagnostics: &[Diagnostic], appliance: &Appliance) -> String {
         .map(|diagnostic| diagnostic.path.as_str())
         .collect();
     let of_node = appliance.node.as_ref().is_some_and(|node| faulty.contains(node.path.as_str()));
-    let (total, noun) = if of_node { (units + 1, "file") } else { (units, "unit") };
+    let (total, noun) = match of_node || drop_ins > 0 {
+        true => (appliance.sources().len(), "file"),
+        false => (units, "unit"),
+    };
     let place = format!("{} of {}", faulty.len(), count(total, noun));
     format!("{}{warned} in {place}; nothing was changed", count(errors, "error"))
 }
@@ -189,7 +193,8 @@ mod tests {
 
     #[test]
     fn summaries() {
-        let appliance = Appliance { node: None, units: vec![("web".to_owned(), source("").remove(0)); 5] };
+        let appliance =
+            Appliance { node: None, units: vec![("units/web.toml".to_owned(), source("").remove(0)); 5] };
         assert_eq!(summary(&[], &appliance), "5 units: no errors");
         let fault = diagnostic("memroy", "memroy");
         let faults = [fault.clone(), Diagnostic { path: "units/b.toml".to_owned(), ..fault.clone() }, fault];

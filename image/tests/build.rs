@@ -53,7 +53,8 @@ fn declared(references: &[&str]) -> Declared {
 }
 
 fn run(root: &Path, kernel: PathBuf, references: &[&str]) -> Result<Built, BuildError> {
-    let units = [("web".to_owned(), "schema = 1\n".to_owned())];
+    let units =
+        ["units/web.toml", "units/web.d/1.toml"].map(|place| (place.to_owned(), "schema = 1\n".to_owned()));
     build(&Build {
         appliance: &root.join("appliance"),
         node_toml: "schema = 1\n",
@@ -111,6 +112,7 @@ fn the_same_input_gives_the_same_bytes() {
         "bin/berth-netd\0",
         "dev/console\0",
         "etc/berth/units/web.toml\0",
+        "etc/berth/units/web.d/1.toml\0",
         "lib/modules/berth.load\0",
     ] {
         assert!(initrd.contains(name), "{name:?}");

@@ -11,7 +11,7 @@ use std::path::Path;
 use berth_units::codes::EXPLANATIONS;
 use berth_units::keys::{Effect, Row, rows};
 use berth_units::manual::unit_page;
-use berth_units::schema::{node_schema, unit_schema};
+use berth_units::schema::{drop_in_schema, node_schema, unit_schema};
 use berth_units::{SourceFile, parse_set};
 
 #[track_caller]
@@ -56,6 +56,7 @@ fn keys_are_all_described() {
         ("network", "Networks: `kind = \"network\"`"),
         ("volume", "Volumes: `kind = \"volume\"`"),
         ("node", "The node: `node.toml`"),
+        ("drop-in", "Drop-ins: `NAME.d/*.toml`, beside the keys of the unit"),
     ] {
         writeln!(text, "\n## {title}\n").unwrap();
         let of_kind: Vec<&Row> = all.iter().filter(|row| row.kind == kind).collect();
@@ -84,9 +85,11 @@ fn the_manual_page_is_that_of_the_table() {
 
 #[test]
 fn the_schemas_are_those_of_the_table() {
-    for (name, schema) in
-        [("berth.unit.schema.json", unit_schema()), ("berth.node.schema.json", node_schema())]
-    {
+    for (name, schema) in [
+        ("berth.unit.schema.json", unit_schema()),
+        ("berth.node.schema.json", node_schema()),
+        ("berth.drop-in.schema.json", drop_in_schema()),
+    ] {
         check(name, &format!("{}\n", serde_json::to_string_pretty(&schema).unwrap()));
     }
 }

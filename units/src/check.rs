@@ -42,12 +42,14 @@ impl Set<'_> {
 
     /// The kind of a name, or none when nobody declares it. A broken file may be of any kind.
     fn kind(&self, name: &Name) -> Option<&'static str> {
-        self.parsed.units.get(name).map(|(_, body)| match body {
+        let known = self.parsed.units.get(name).map(|(_, body)| match body {
             Body::Container(_) => "a container",
             Body::Network(_) => "a network",
             Body::Volume(_) => "a volume",
             Body::Broken => "broken",
-        })
+        });
+        let of_broken = |(base, _): (&str, &str)| self.parsed.broken_templates.contains(base);
+        known.or_else(|| name.parts().filter(|parts| of_broken(*parts)).map(|_| "broken"))
     }
 }
 

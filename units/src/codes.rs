@@ -39,13 +39,23 @@ codes! {
         "A set has at most 1024 files.";
     FILE_NAME = 4, "bad file name",
         "A unit file is called NAME.toml. NAME has 1 to 63 of a-z, 0-9 and '-' and begins with a letter or a digit, \
-         because it is also a host name, a cgroup and a folder.";
+         because it is also a host name, a cgroup and a folder. NAME@.toml is a template, NAME@INSTANCE.toml an \
+         instance of it, NAME.d/ANY.toml a drop-in.";
     DUPLICATE_FILE = 5, "two files for one name",
         "Two files of the set have the same name, so one of them would silently win.";
     MORE_FAULTS = 6, "more faults than are shown",
         "A hundred faults of one file are shown. Mend those first.";
     NESTING = 7, "nested too deeply",
         "No key needs more than a handful of tables around it.";
+    ORPHAN = 8, "drop-in of nothing",
+        "The files in NAME.d are laid over the unit NAME, and NAME@INSTANCE.toml over the template NAME@.toml. Without \
+         that unit they would silently do nothing.";
+    UNSET = 9, "nothing to take out",
+        "`unset` of a drop-in names a key that the unit does not have, so it would do nothing. In _all.d, which is laid \
+         over all containers, it may.";
+    TEMPLATE = 10, "template that makes no unit",
+        "NAME@.toml makes a container NAME@INSTANCE for each of its instances, each named once. The whole name has at \
+         most 63 characters.";
     UNKNOWN_KEY = 101, "unknown key",
         "No such key exists at this place. Keys that do nothing are refused, because a setting that is silently \
          ignored is found only when it is needed.";
@@ -106,7 +116,8 @@ codes! {
     NETWORK_WITHOUT_BRIDGE = 306, "network without a bridge",
         "Only a unit in network.mode bridge joins networks.";
     ALIAS = 307, "alias that is taken",
-        "Another unit on the same network answers to this name, so the name has several addresses.";
+        "Another unit on the same network answers to this name, so the name has several addresses. An instance \
+         NAME@INSTANCE answers to NAME-INSTANCE.";
     NO_SUBNET = 308, "no subnet left",
         "The networks that declare a subnet leave no free /24 in 10.89.0.0 to 10.95.255.255 for one that does not.";
     GATEWAY = 309, "gateway that cannot be",

@@ -48,6 +48,11 @@ pub(crate) fn container(draft: ContainerDraft, origin: &Origin, faults: &mut Vec
     check_mode(&unit, origin, faults);
     check_security(&unit, origin, faults);
     check_wait(&unit, origin, faults);
+    if unit.name.parts().is_none() && origin.spans.has("instances") {
+        let fault =
+            Fault::error(KEY_WITHOUT_EFFECT, origin.key("instances"), "'instances' has no effect here");
+        faults.push(fault.help(format!("it belongs to a template: call the file {}@.toml", unit.name)));
+    }
     check_watchdog(&unit, origin, faults);
     // Nobody knows how long one deed takes.
     if unit.kind == Type::Oneshot && !origin.spans.has("start_timeout") {

@@ -8,6 +8,7 @@
 mod container;
 mod devices;
 mod draft;
+mod drop_in;
 mod environment;
 mod events;
 mod forms;
@@ -32,6 +33,7 @@ mod volume;
 pub(crate) use draft::{
     CheckDraft, ContainerDraft, MountDraft, NetworkDraft, NodeDraft, SocketDraft, UplinkWord,
 };
+pub(crate) use drop_in::DROP_IN;
 pub use forms::{Form, Rule};
 pub(crate) use kinds::{KINDS as PLANNED_KINDS, SERVICE};
 pub use take::{Choice, Shape};
@@ -267,7 +269,9 @@ pub struct Row {
 
 /// The whole table: keys and tables of every kind of file.
 pub fn rows() -> Vec<Row> {
-    let mut rows = [CONTAINER.rows(), NETWORK.rows(), VOLUME.rows(), NODE.rows(), SERVICE.rows()].concat();
+    let mut rows =
+        [CONTAINER.rows(), NETWORK.rows(), VOLUME.rows(), NODE.rows(), DROP_IN.rows(), SERVICE.rows()]
+            .concat();
     rows.extend(PLANNED_KINDS.iter().flat_map(Schema::rows));
     rows
 }

@@ -114,6 +114,9 @@ fn environment(unit: &Unit, config: &ImageConfig) -> Vec<(String, String)> {
         set(name, value);
     }
     set("BERTH_UNIT", unit.name.as_str());
+    if let Some((_, instance)) = unit.name.parts() {
+        set("BERTH_INSTANCE", instance);
+    }
     env
 }
 
@@ -193,6 +196,15 @@ mod tests {
         let launch = launch(&unit, &ImageConfig { env, cmd: words("x"), ..Default::default() }).unwrap();
         let shown: Vec<_> = launch.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
         assert_eq!(shown.join(" "), "PATH=/bin A=unit B=z BERTH_UNIT=web Z=new");
+    }
+
+    #[test]
+    fn an_instance_is_told_its_name() {
+        let unit = Unit::new(Name::parse("web@a").unwrap(), Reference::parse("web").unwrap());
+        let launch = launch(&unit, &ImageConfig { cmd: words("x"), ..Default::default() }).unwrap();
+        let told = launch.env.iter().filter(|(name, _)| name.starts_with("BERTH_"));
+        let told: Vec<_> = told.map(|(name, value)| format!("{name}={value}")).collect();
+        assert_eq!(told, ["BERTH_UNIT=web@a", "BERTH_INSTANCE=a"]);
     }
 
     #[test]

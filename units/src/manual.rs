@@ -4,7 +4,7 @@ use crate::codes::EXPLANATIONS;
 use crate::keys::{Effect, Row, Shape, rows};
 
 /// Kinds in the order of the page, with a line about each.
-const KINDS: [(&str, &str); 15] = [
+const KINDS: [(&str, &str); 16] = [
     ("container", "A container. It is the default: a file without kind declares one."),
     ("network", "A network of containers."),
     ("volume", "A directory that outlives containers and boots."),
@@ -18,6 +18,10 @@ const KINDS: [(&str, &str); 15] = [
     ("slice", "Limits that several units share."),
     ("link", "A network link of the node."),
     ("firewall", "What the node lets in."),
+    (
+        "drop-in",
+        "NAME.d/*.toml is laid over the unit NAME, _all.d/*.toml over every container: keys of that unit, and these.",
+    ),
     ("registry", "A registry and its mirrors."),
     ("log-target", "Where output is forwarded to."),
 ];
@@ -36,6 +40,15 @@ stands on top,
 .B kind
 says what the file declares. A set of units is taken whole or not at all: over one fault nothing is started or changed.
 An unknown key is a fault.
+.PP
+.I NAME\fB@.toml\fR
+is a template: it makes a container
+.I NAME\fB@\fIINSTANCE
+for each of its
+.BR instances .
+In its strings {instance} and {name} stand for the instance and for the whole name; {{instance}} and {{name}} stay
+as they are, less a pair of braces. Other files are laid over a unit in this order: _all.d/*.toml, NAME@.d/*.toml,
+NAME@INSTANCE.toml, NAME.d/*.toml, each folder by name. Tables merge, everything else is replaced.
 .PP
 In the names of keys below,
 .B *

@@ -1,7 +1,7 @@
 //! From single files to one state: networks get subnets, volumes that are only named come into being, units in
 //! bridge mode that name no network join the default one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use crate::Name;
@@ -25,21 +25,20 @@ pub(crate) enum Body {
 /// Where a unit was declared.
 #[derive(Debug)]
 pub(crate) struct Origin {
-    pub file: usize,
     pub spans: Spans,
 }
 
 impl Origin {
     pub fn key(&self, path: &str) -> Place {
-        Place { file: self.file, span: self.spans.key(path) }
+        Place(self.spans.key(path))
     }
 
     pub fn value(&self, path: &str) -> Place {
-        Place { file: self.file, span: self.spans.value(path) }
+        Place(self.spans.value(path))
     }
 
     pub fn file(&self) -> Place {
-        Place { file: self.file, span: 0..0 }
+        Place(self.spans.root())
     }
 }
 
@@ -49,6 +48,8 @@ pub(crate) struct Parsed {
     pub node: Node,
     pub node_origin: Option<Origin>,
     pub units: BTreeMap<Name, (Origin, Body)>,
+    /// Templates of whose instances nobody knows.
+    pub broken_templates: BTreeSet<Name>,
 }
 
 /// Fills in what follows from the set as a whole.
@@ -116,7 +117,7 @@ fn resolve_networks(
             Some(free)
         });
         let Some(subnet) = subnet else {
-            let place = origin.map_or(Place { file: usize::MAX, span: 0..0 }, Origin::file);
+            let place = origin.map_or(Place::NOWHERE, Origin::file);
             let message = format!("no /24 is left for network '{name}'");
             faults.push(Fault::error(NO_SUBNET, place, message).help("give it an ipv4.subnet"));
             continue;

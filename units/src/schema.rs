@@ -11,11 +11,11 @@ use serde_json::{Map, Value, json};
 
 use crate::keys::{Effect, Row, Text, rows};
 
-/// The schema of units: `units/*.toml`.
+/// The schema of units: `units/*.toml`. In a template a value may hold `{instance}`, which it does not know.
 pub fn unit_schema() -> Value {
     let rows = rows();
     let mut kinds: Vec<&str> = Vec::new();
-    for row in rows.iter().filter(|row| row.kind != "node") {
+    for row in rows.iter().filter(|row| !["node", "drop-in"].contains(&row.kind)) {
         if !kinds.contains(&row.kind) {
             kinds.push(row.kind);
         }
@@ -52,6 +52,43 @@ pub fn node_schema() -> Value {
         schema.insert("title".to_owned(), json!("node.toml of berth"));
     }
     schema
+}
+
+/// The schema of drop-ins: `NAME.d/*.toml`. Nothing has to be there, and what kind the unit is nobody says.
+pub fn drop_in_schema() -> Value {
+    let rows = rows();
+    let own = file(&rows, "drop-in");
+    let over = ["container", "network", "volume", "node"].map(|kind| {
+        let mut schema = file(&rows, kind);
+        without_required(&mut schema);
+        if let Some(properties) = schema.pointer_mut("/properties").and_then(Value::as_object_mut) {
+            properties.remove("kind");
+            let own = own.pointer("/properties").and_then(Value::as_object);
+            properties.extend(own.into_iter().flatten().map(|(name, value)| (name.clone(), value.clone())));
+        }
+        schema
+    });
+    json!({
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "A drop-in of berth",
+        "description": "One file of NAME.d/: what is said differently about a unit, or about all containers in _all.d/.",
+        "type": "object",
+        "anyOf": over,
+    })
+}
+
+fn without_required(schema: &mut Value) {
+    match schema {
+        Value::Object(table) => {
+            // A property of that name is a table, the keyword a list.
+            if table.get("required").is_some_and(Value::is_array) {
+                table.remove("required");
+            }
+            table.values_mut().for_each(without_required);
+        }
+        Value::Array(items) => items.iter_mut().for_each(without_required),
+        _ => (),
+    }
 }
 
 /// A table of the file, its keys below it.

@@ -89,7 +89,7 @@ pub struct Unit {
     pub mounts: BTreeMap<String, Mount>,
     /// Mode, host name, extra hosts.
     pub network: NetworkMode,
-    /// Container's host name; the unit's name by default.
+    /// Container's host name; the unit's name as a DNS label by default.
     pub hostname: String,
     /// Networks that it joins; filled with [`DEFAULT_NETWORK`] in bridge mode when none is named.
     pub networks: BTreeMap<Name, Attachment>,
@@ -151,7 +151,7 @@ impl Unit {
     /// A unit of that name and image, every other key at its default.
     pub fn new(name: Name, reference: Reference) -> Self {
         Self {
-            hostname: name.to_string(),
+            hostname: name.label(),
             name,
             description: String::new(),
             documentation: Vec::new(),

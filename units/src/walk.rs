@@ -11,19 +11,33 @@ use crate::fault::{FAULTS_MAX, Fault, Place, clip};
 use crate::keys::{Effect, Flaw, Key, Schema, Shape, Text, describe};
 use crate::nearest::nearest;
 
-/// Where the keys of a file stand, by dotted path (`ports.http.host`).
-#[derive(Debug, Default)]
-pub(crate) struct Spans(BTreeMap<String, (Range<usize>, Range<usize>)>);
+/// Where the keys of a unit stand in the set, by dotted path (`ports.http.host`).
+#[derive(Debug)]
+pub(crate) struct Spans {
+    /// Beginning of the unit's own file.
+    start: usize,
+    keys: BTreeMap<String, (Range<usize>, Range<usize>)>,
+}
 
 impl Spans {
+    /// Of a file whose keys nobody knows.
+    pub fn new(start: usize) -> Self {
+        Self { start, keys: BTreeMap::new() }
+    }
+
+    /// The unit as a whole.
+    pub fn root(&self) -> Range<usize> {
+        self.start..self.start
+    }
+
     /// The key itself; of one that is absent, the nearest table above it.
     pub fn key(&self, path: &str) -> Range<usize> {
-        self.find(path).map_or(0..0, |(key, _)| key.clone())
+        self.find(path).map_or(self.root(), |(key, _)| key.clone())
     }
 
     /// The value; of a table or an absent key, the same as [`Spans::key`].
     pub fn value(&self, path: &str) -> Range<usize> {
-        match self.0.get(path) {
+        match self.keys.get(path) {
             Some((_, value)) => value.clone(),
             None => self.key(path),
         }
@@ -31,12 +45,12 @@ impl Spans {
 
     /// Whether the file sets the key.
     pub fn has(&self, path: &str) -> bool {
-        self.0.contains_key(path)
+        self.keys.contains_key(path)
     }
 
     fn find(&self, mut path: &str) -> Option<&(Range<usize>, Range<usize>)> {
         loop {
-            match self.0.get(path) {
+            match self.keys.get(path) {
                 Some(found) => return Some(found),
                 None => path = path.rsplit_once('.')?.0,
             }
@@ -44,23 +58,22 @@ impl Spans {
     }
 }
 
-/// Reads a whole file into a draft.
+/// Reads a whole unit into a draft; its own file begins at `start`.
 pub(crate) fn walk<T>(
     schema: &Schema<T>,
-    file: usize,
+    start: usize,
     table: &DeTable<'_>,
     draft: &mut T,
 ) -> (Spans, Vec<Fault>) {
-    let mut walk = Walk { schema, file, draft, spans: Spans::default(), faults: Vec::new() };
+    let mut walk = Walk { schema, draft, spans: Spans::new(start), faults: Vec::new() };
     // Of a kind that is planned as a whole the kind itself is refused, not each of its keys.
     let planned = schema.effect == Effect::Planned;
-    walk.table(&Level { pattern: "", path: "", entry: "", span: 0..0, planned }, table);
+    walk.table(&Level { pattern: "", path: "", entry: "", span: start..start, planned }, table);
     (walk.spans, walk.faults)
 }
 
 struct Walk<'w, T: 'static> {
     schema: &'w Schema<T>,
-    file: usize,
     draft: &'w mut T,
     spans: Spans,
     faults: Vec<Fault>,
@@ -109,7 +122,7 @@ impl<T> Walk<'_, T> {
         if plain && (self.schema.key(&pattern).is_some() || self.is_table(&pattern)) {
             return self.step(level, (&pattern, name), span, value);
         }
-        let place = Place { file: self.file, span };
+        let place = Place(span);
         let fault = self.unknown(level, name, place);
         self.faults.push(fault);
     }
@@ -123,10 +136,10 @@ impl<T> Walk<'_, T> {
         value: &Spanned<DeValue<'_>>,
     ) {
         let path = join(level.path, name);
-        self.spans.0.insert(path.clone(), (span.clone(), value.span()));
+        self.spans.keys.insert(path.clone(), (span.clone(), value.span()));
         let planned = level.planned || self.schema.effect(pattern) == Effect::Planned;
         if planned && !level.planned {
-            self.faults.push(unsupported(name, Place { file: self.file, span: span.clone() }));
+            self.faults.push(unsupported(name, Place(span.clone())));
         }
         if let Some(key) = self.schema.key(pattern) {
             let flaws = key.take.apply(self.draft, level.entry, value);
@@ -139,7 +152,7 @@ impl<T> Walk<'_, T> {
         } else {
             let found = describe(value.get_ref());
             let message = format!("'{}' is a table, not {found}", clip(&path));
-            let place = Place { file: self.file, span: value.span() };
+            let place = Place(value.span());
             self.faults
                 .push(Fault::error(WRONG_TYPE, place, message).help(format!("write [{}]", clip(&path))));
         }
@@ -149,7 +162,7 @@ impl<T> Walk<'_, T> {
         match kind.parse(name) {
             Ok(name) => Some(name),
             Err(why) => {
-                let fault = Fault::error(ENTRY_NAME, Place { file: self.file, span }, why.what);
+                let fault = Fault::error(ENTRY_NAME, Place(span), why.what);
                 self.faults.push(match why.help {
                     Some(help) => fault.help(help),
                     None => fault,
@@ -206,7 +219,7 @@ impl<T> Walk<'_, T> {
         let required = self.schema.keys.iter().copied().flatten().filter(|key| key.required);
         let missing: Vec<_> = required.filter_map(|key| Some((key, absent(key.path)?))).collect();
         for (key, below) in missing {
-            let place = Place { file: self.file, span: level.span.clone() };
+            let place = Place(level.span.clone());
             let message = match level.path {
                 "" => format!("key '{below}' is missing"),
                 path => format!("key '{below}' is missing in [{}]", clip(path)),
@@ -216,7 +229,7 @@ impl<T> Walk<'_, T> {
     }
 
     fn flaw(&self, key: &Key<T>, path: &str, span: Range<usize>, flaw: Flaw) -> Fault {
-        let place = Place { file: self.file, span };
+        let place = Place(span);
         match flaw {
             Flaw::Type(found) => {
                 let shape = key.take.shape();

@@ -40,7 +40,11 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let diagnostics = parse_set(&sources).diagnostics;
     let errors = report::errors(&diagnostics);
     if args.json {
-        print_json(&Report { diagnostics: &diagnostics, errors, units: appliance.units.len() })?;
+        print_json(&Report {
+            diagnostics: &diagnostics,
+            errors,
+            units: appliance.units.len() - appliance.drop_ins(),
+        })?;
     } else if !diagnostics.is_empty() || !args.quiet {
         let look = Look::of_stdout();
         let mut text: String = diagnostics.iter().map(|found| report::draw(found, &sources, look)).collect();

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use berth_units::schema::{node_schema, unit_schema};
+use berth_units::schema::{drop_in_schema, node_schema, unit_schema};
 
 use crate::failure::Failure;
 use crate::output::print_json;
@@ -13,7 +13,7 @@ use crate::output::print_json;
     after_help = "Examples:\n  berth schema > berth.unit.schema.json\n  berth schema node | jq .properties.uplink"
 )]
 pub struct Args {
-    /// Of which files: units/*.toml or node.toml
+    /// Of which files: units/*.toml, node.toml or drop-ins
     #[arg(value_enum, default_value_t = File::Unit)]
     file: File,
 }
@@ -24,6 +24,8 @@ enum File {
     Unit,
     /// node.toml
     Node,
+    /// NAME.d/*.toml
+    DropIn,
 }
 
 /// Prints the JSON Schema.
@@ -31,6 +33,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     print_json(&match args.file {
         File::Unit => unit_schema(),
         File::Node => node_schema(),
+        File::DropIn => drop_in_schema(),
     })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -25,6 +25,9 @@ pub struct Parts {
     kernel: Option<PathBuf>,
 }
 
+/// node.toml where there is none.
+const NO_NODE: &str = "schema = 1\n";
+
 /// Parts that were found.
 #[derive(Clone, Debug)]
 pub struct Located {
@@ -91,10 +94,10 @@ pub fn build_os(
     out: &Path,
 ) -> Result<Built, Failure> {
     let units: Vec<(String, String)> =
-        appliance.units.iter().map(|(stem, file)| (stem.clone(), file.text.clone())).collect();
+        appliance.units.iter().map(|(place, file)| (place.clone(), file.text.clone())).collect();
     let built = build(&Build {
         appliance: dir,
-        node_toml: appliance.node.as_ref().map_or("", |file| file.text.as_str()),
+        node_toml: appliance.node.as_ref().map_or(NO_NODE, |file| file.text.as_str()),
         units: &units,
         declared,
         out,
@@ -137,9 +140,10 @@ pub fn ensure_os(
 /// A line for each file that goes into the build: path, size and time of its last change.
 fn inputs(dir: &Path, located: &Located) -> String {
     let mut lines = String::new();
-    let roots = [dir.join("node.toml"), dir.join("units"), dir.join("images"), located.node_binaries.clone()];
-    for root in &roots {
-        list(root, 8, &mut lines);
+    let own = ["node.toml", "node.d", "units", "images"].map(|name| dir.join(name));
+    let roots = own.into_iter().chain([located.node_binaries.clone()]);
+    for root in roots {
+        list(&root, 8, &mut lines);
     }
     // The module tree is large, and made in one piece with its index.
     let exe = std::env::current_exe().unwrap_or_default();
@@ -147,7 +151,7 @@ fn inputs(dir: &Path, located: &Located) -> String {
         list(&file, 0, &mut lines);
     }
     if !dir.join("units").is_dir() {
-        list(dir, 1, &mut lines);
+        list(dir, 2, &mut lines);
     }
     lines
 }

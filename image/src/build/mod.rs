@@ -35,7 +35,7 @@ pub struct Build<'a> {
     pub appliance: &'a Path,
     /// Text of node.toml, copied to /etc/berth/node.toml.
     pub node_toml: &'a str,
-    /// Stem and text of each unit file, copied to /etc/berth/units/STEM.toml.
+    /// Place below /etc/berth and text of each unit file and drop-in: `units/web.toml`, `units/web.d/10.toml`.
     pub units: &'a [(String, String)],
     /// What those texts mean.
     pub declared: &'a Declared,

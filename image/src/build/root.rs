@@ -29,11 +29,12 @@ pub fn root(build: &Build<'_>, modules: &Modules) -> Result<Initrd, BuildError> 
         root.file(&format!("bin/{program}"), 0o755, read(&build.node_binaries.join(program))?);
     }
     root.file("etc/berth/node.toml", 0o644, build.node_toml);
-    for (stem, text) in build.units {
-        if stem.is_empty() || stem.contains(['/', '\0']) || stem == "." || stem == ".." {
-            return Err(BuildError::UnitName(stem.clone()));
+    for (place, text) in build.units {
+        let plain = |part: &str| !matches!(part, "" | "." | "..") && !part.contains('\0');
+        if !place.split('/').all(plain) {
+            return Err(BuildError::UnitName(place.clone()));
         }
-        root.file(&format!("etc/berth/units/{stem}.toml"), 0o644, text.as_str());
+        root.file(&format!("etc/berth/{place}"), 0o644, text.as_str());
     }
     root.directory("etc/berth/units");
     root.file("etc/berth/hostname", 0o644, format!("{}\n", build.declared.node.hostname));

@@ -37,8 +37,8 @@ fn names(declared: &Declared, leases: &Leases) -> BTreeMap<Name, BTreeMap<String
                 continue;
             };
             let names = all.entry(network.clone()).or_default();
-            for name in attachment.aliases.iter().map(String::as_str).chain([unit.name.as_str()]) {
-                names.entry(name.to_owned()).or_default().push(address);
+            for name in attachment.aliases.iter().cloned().chain([unit.name.label()]) {
+                names.entry(name).or_default().push(address);
             }
         }
     }

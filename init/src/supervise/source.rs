@@ -5,9 +5,10 @@
 
 use std::fs;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use berth_units::diagnostic::{Diagnostic, Severity};
+use berth_units::parse::FILES_MAX;
 use berth_units::spec::Declared;
 use berth_units::{SourceFile, parse_set};
 
@@ -17,6 +18,9 @@ pub const DATA_UNITS: &str = "/data/units";
 pub const FACTORY_UNITS: &str = "/etc/berth/units";
 /// The node's own settings.
 pub const NODE_FILE: &str = "/etc/berth/node.toml";
+
+/// What is laid over it.
+const NODE_DROP_INS: &str = "/etc/berth/node.d";
 
 /// Over this no file is read: units::parse_set refuses it by its length.
 const FILE_MAX: u64 = 1 << 20;
@@ -70,14 +74,32 @@ fn read_and_parse(dir: &str) -> Result<Declared, String> {
 
 fn read_files(dir: &str) -> std::io::Result<Vec<SourceFile>> {
     let mut files = vec![SourceFile { path: NODE_FILE.to_owned(), text: read_text(Path::new(NODE_FILE))? }];
-    for entry in fs::read_dir(dir)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "toml") {
-            files.push(SourceFile { path: path.display().to_string(), text: read_text(&path)? });
+    for folder in [NODE_DROP_INS, dir].map(Path::new).into_iter().filter(|folder| folder.is_dir()) {
+        for path in with_ending(folder, "d")?.iter().filter(|path| path.is_dir()) {
+            read_folder(path, &mut files)?;
         }
+        read_folder(folder, &mut files)?;
     }
     files.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(files)
+}
+
+/// What of a folder has that ending.
+fn with_ending(folder: &Path, ending: &str) -> std::io::Result<Vec<PathBuf>> {
+    let paths = fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path()));
+    let fits = |path: &std::io::Result<PathBuf>| {
+        path.as_ref().map_or(true, |path| path.extension().is_some_and(|found| found == ending))
+    };
+    // One more than a set may have, of which the parser tells.
+    paths.filter(fits).take(FILES_MAX + 1).collect()
+}
+
+fn read_folder(folder: &Path, files: &mut Vec<SourceFile>) -> std::io::Result<()> {
+    let room = (FILES_MAX + 1).saturating_sub(files.len());
+    for path in with_ending(folder, "toml")?.into_iter().take(room) {
+        files.push(SourceFile { path: path.display().to_string(), text: read_text(&path)? });
+    }
+    Ok(())
 }
 
 fn read_text(path: &Path) -> std::io::Result<String> {

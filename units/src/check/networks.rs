@@ -129,11 +129,19 @@ fn check_fixed(set: &Set<'_>, name: &Name, network: &Network, faults: &mut Vec<F
 pub(super) fn check_aliases(set: &Set<'_>, faults: &mut Vec<Fault>) {
     for network in set.declared.networks.keys() {
         let members = members(set, network);
-        let mut owners: BTreeMap<&str, &Name> =
-            members.iter().map(|(unit, ..)| (unit.as_str(), *unit)).collect();
+        let mut owners: BTreeMap<String, &Name> = BTreeMap::new();
+        for (unit, _, origin) in &members {
+            // `worker@a` answers to worker-a, too.
+            if let Some(owner) = owners.insert(unit.label(), *unit) {
+                let label = unit.label();
+                let message =
+                    format!("on network '{network}' the name '{label}' also leads to unit '{owner}'");
+                faults.push(Fault::warning(ALIAS, origin.file(), message));
+            }
+        }
         for (unit, attachment, origin) in &members {
             for alias in &attachment.aliases {
-                let owner = *owners.entry(alias).or_insert(unit);
+                let owner = *owners.entry(alias.clone()).or_insert(unit);
                 if owner != *unit {
                     let place = origin.value(&format!("networks.{network}.aliases"));
                     let message =

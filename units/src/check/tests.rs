@@ -107,6 +107,10 @@ fn networks() {
             "b:3 BU0307 on network 'apps' the alias 'x' also leads to unit 'a'",
         ],
     );
+    check(
+        &["w@:instances = ['a']", "w-a:"],
+        &["w@:1 BU0307 on network 'default' the name 'w-a' also leads to unit 'w-a'"],
+    );
     let tiny = "tiny:kind = 'network';ipv4.subnet = '10.9.0.0/30'";
     check(
         &["a:networks.tiny = {}", "b:networks.tiny = {}", tiny],

@@ -41,13 +41,13 @@ pub(super) const KEYS: &[Key<ContainerDraft>] = &[
     key(
         "on_failure",
         "[]",
-        Take::List(Text::Entry, |d, _, v| d.unit.on_failure = names(&v)),
+        Take::List(Text::Unit, |d, _, v| d.unit.on_failure = names(&v)),
         "Units started when it has failed.",
     ),
     key(
         "on_success",
         "[]",
-        Take::List(Text::Entry, |d, _, v| d.unit.on_success = names(&v)),
+        Take::List(Text::Unit, |d, _, v| d.unit.on_success = names(&v)),
         "Units started when it has ended well.",
     ),
     key(

@@ -396,7 +396,7 @@ pub(super) static KEY_SOURCE: Form = written(
     "^(tpm|key:[a-z0-9][a-z0-9-]{0,62})$",
     |text| match text.strip_prefix("key:") {
         None => text == "tpm",
-        Some(name) => Name::parse(name).is_ok(),
+        Some(name) => Name::parse_plain(name).is_ok(),
     },
     "write \"tpm\" or \"key:SECRET\"",
 );

@@ -43,7 +43,13 @@ pub(super) const KEYS: &[Key<ContainerDraft>] = &[
     planned("name", "the file's", Take::Name(later), "Another name than the file's."),
     planned("annotations.*", "", Take::Text(Text::Value, later), "One annotation."),
     planned("profiles", "[]", Take::List(Text::Entry, later), "Profiles of the node in which it is there."),
-    planned("instances", "[]", Take::List(Text::Entry, later), "Of a template NAME@.toml: which are made."),
+    key(
+        "instances",
+        "[]",
+        // Read before a unit is: each of them is one.
+        Take::List(Text::Entry, |_, _, _| ()),
+        "Of a template NAME@.toml: which units it makes, NAME@INSTANCE each.",
+    ),
     planned("pod", "", Take::Name(later), "Pod whose network it shares."),
     planned("slice", "", Take::Name(later), "Slice whose limits it shares."),
     key("type", "\"service\"", Take::Words(TYPE), "Whether it goes on or ends by itself."),

@@ -108,7 +108,7 @@ const SECRET: &[Key<Nothing>] = &[
     planned_required("source", Take::Words(SECRET_SOURCE), "Where it comes from."),
     planned("path", "", Take::Text(Text::Path, later), "Its file."),
     planned("version", "1", Take::Int(1, 1_000_000_000, later), "Raised when it changes."),
-    planned("allow", "[]", Take::List(Text::Entry, later), "Units that may have it."),
+    planned("allow", "[]", Take::List(Text::Unit, later), "Units that may have it."),
 ];
 
 const SECRET_SOURCE: &[Word<Nothing>] = &[

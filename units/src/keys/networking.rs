@@ -145,7 +145,7 @@ const PROTOCOL: &[Word<ContainerDraft>] = &[
 
 fn attach(draft: &mut ContainerDraft, network: &str, change: impl FnOnce(&mut Attachment)) {
     // The walker has checked the name.
-    if let Ok(network) = Name::parse(network) {
+    if let Ok(network) = Name::parse_plain(network) {
         change(draft.unit.networks.entry(network).or_default());
     }
 }

@@ -8,7 +8,7 @@ use crate::Name;
 use crate::spec::{Arch, Depends, OnRestart, OnStop, OnUnmet, Strength, Until};
 
 pub(super) const SECTIONS: &[Section<ContainerDraft>] = &[
-    named("depends", Text::Entry, |d, at| depend(d, at, |_| ()), "Units that it depends on, by name."),
+    named("depends", Text::Unit, |d, at| depend(d, at, |_| ()), "Units that it depends on, by name."),
     section("wait_for", "Facts outside of the set that have to hold before it starts."),
     section("conditions", "Whether it is started at all; looked at once, at the start."),
 ];
@@ -29,19 +29,19 @@ pub(super) const KEYS: &[Key<ContainerDraft>] = &[
     key(
         "after",
         "[]",
-        Take::List(Text::Entry, |d, _, v| d.unit.after = names(&v)),
+        Take::List(Text::Unit, |d, _, v| d.unit.after = names(&v)),
         "It starts after these units and stops before them.",
     ),
     key(
         "before",
         "[]",
-        Take::List(Text::Entry, |d, _, v| d.unit.before = names(&v)),
+        Take::List(Text::Unit, |d, _, v| d.unit.before = names(&v)),
         "It starts before these units and stops after them.",
     ),
     key(
         "conflicts",
         "[]",
-        Take::List(Text::Entry, |d, _, v| d.unit.conflicts = names(&v)),
+        Take::List(Text::Unit, |d, _, v| d.unit.conflicts = names(&v)),
         "It never runs beside these units.",
     ),
     planned("critical", "false", Take::Bool(later), "When it fails, the node falls back and restarts."),

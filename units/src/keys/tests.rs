@@ -50,6 +50,8 @@ const CONTAINER_CASES: &[Case] = &[
     ("description", "", r#""Shop""#, r#""two\nlines""#, 105),
     ("documentation", "", r#"["https://example.com/x"]"#, r#"["no scheme"]"#, 105),
     ("enabled", "", "false", r#""no""#, 104),
+    ("instances", "", r#"["a", "b"]"#, r#"["a@b"]"#, 105),
+    ("instances", "", r#"["a"]"#, r#"["a", "a"]"#, 10),
     ("start", "", r#""manual""#, r#""never""#, 107),
     ("labels.team", "", r#""shop""#, "[]", 104),
     ("rootfs.read_only", "", "false", "0", 104),
@@ -246,7 +248,14 @@ const NODE_CASES: &[Case] = &[
     ("kernel.modules", "", r#"["dummy"]"#, r#"["a/b"]"#, 105),
 ];
 
+const DROP_IN_CASES: &[Case] = &[
+    ("schema", "", "1", "2", 111),
+    ("unset", "", r#"["description", "env.A"]"#, r#"["env."]"#, 105),
+    ("unset", "", r#"["labels"]"#, r#"["memory.max"]"#, 9),
+];
+
 const CASES: &[(&str, &[Case])] = &[
+    ("drop-in", DROP_IN_CASES),
     ("container", CONTAINER_CASES),
     ("network", NETWORK_CASES),
     ("volume", VOLUME_CASES),
@@ -263,6 +272,9 @@ fn file_text(kind: &str, lines: &str) -> String {
         }
     };
     add("schema", "1");
+    if kind == "drop-in" {
+        return text;
+    }
     if kind == "container" {
         add("image.ref", "\"web\"");
     } else {
@@ -271,6 +283,10 @@ fn file_text(kind: &str, lines: &str) -> String {
     text
 }
 
+/// What drop-ins are laid over.
+const BELOW: &str =
+    "schema = 1\nimage.ref = \"web\"\ndescription = \"Shop\"\nlabels.a = \"b\"\nenv.A = \"b\"\n";
+
 /// A set in which one file of that kind holds these lines.
 fn set_with(kind: &str, lines: &str) -> Checked {
     let text = file_text(kind, lines);
@@ -278,8 +294,12 @@ fn set_with(kind: &str, lines: &str) -> Checked {
     let unit = |path: &str, text: &str| SourceFile { path: path.into(), text: text.into() };
     let mut files =
         vec![unit("node.toml", &node), unit("units/other.toml", "schema = 1\nimage.ref = \"other\"")];
-    if kind != "node" {
-        files.push(unit("units/it.toml", &text));
+    // What makes a template says so by its name.
+    let own = if lines.starts_with("instances") { "units/it@.toml" } else { "units/it.toml" };
+    match kind {
+        "node" => (),
+        "drop-in" => files.extend([unit(own, BELOW), unit("units/it.d/1.toml", &text)]),
+        _ => files.push(unit(own, &text)),
     }
     parse_set(&files)
 }
@@ -364,6 +384,10 @@ fn faulty_values_are_refused_where_they_stand() {
 fn defaults_in_the_table_are_true() {
     let now = |row: &&Row| row.shape.is_some() && row.effect == Effect::Now && !row.path.contains('*');
     for row in table().iter().filter(now) {
+        // A template is no unit.
+        if row.path == "instances" {
+            continue;
+        }
         // Some defaults are said in words, because the key has none of its own.
         if format!("x = {}", row.default).parse::<toml::Table>().is_err() {
             continue;

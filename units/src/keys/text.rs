@@ -30,6 +30,8 @@ pub enum Text {
     Device,
     /// Name of an entry in a table.
     Entry,
+    /// Name of a unit, be it an instance or not.
+    Unit,
     /// Key of a label.
     Label,
     /// Name of an environment variable.
@@ -106,6 +108,7 @@ impl fmt::Display for Text {
             Self::Subpath => "a relative path",
             Self::Device => "a path of a device such as \"/dev/vda\"",
             Self::Entry => "a name of a-z, 0-9 and '-'",
+            Self::Unit => "a unit's name such as \"web\" or \"worker@a\"",
             Self::Label => "the key of a label",
             Self::EnvName => "the name of an environment variable",
             Self::Rlimit => "the name of a resource limit such as \"nofile\"",
@@ -194,9 +197,7 @@ impl Text {
                     && text != "/dev",
                 "it is a path below /dev",
             ),
-            Self::Entry => {
-                (Name::parse(text).is_ok(), "1 to 63 of a-z, 0-9 and '-', a letter or a digit first")
-            }
+            Self::Entry | Self::Unit => return self.why_no_name(text),
             Self::Label => (
                 (1..=128).contains(&text.len()) && made_of(text, "._-/"),
                 "1 to 128 of letters, digits, '.', '_', '-' and '/'",
@@ -242,6 +243,18 @@ impl Text {
 }
 
 impl Text {
+    /// The same for names.
+    fn why_no_name(self, text: &str) -> Option<&'static str> {
+        let (parsed, rule) = match self {
+            Self::Unit => (
+                Name::parse(text),
+                "1 to 63 of a-z, 0-9 and '-', a letter or a digit first; an instance is \"NAME@INSTANCE\"",
+            ),
+            _ => (Name::parse_plain(text), "1 to 63 of a-z, 0-9 and '-', a letter or a digit first"),
+        };
+        parsed.is_err().then_some(rule)
+    }
+
     /// The same for what HTTP checks need.
     fn why_not_http(self, text: &str) -> Option<&'static str> {
         let (holds, rule) = match self {

@@ -255,7 +255,7 @@ pub(super) fn reference(value: &DeValue<'_>) -> Read<Reference> {
 
 pub(super) fn name(value: &DeValue<'_>) -> Read<Name> {
     let text = string(value)?;
-    Name::parse(text).map_err(|error| Flaw::Value {
+    Name::parse_plain(text).map_err(|error| Flaw::Value {
         code: BAD_VALUE,
         what: format!("'{}' is not a name", clip(text)),
         help: Some(error.to_string()),
@@ -319,7 +319,7 @@ pub(super) fn ready(value: &DeValue<'_>) -> Read<Ready> {
             Ok(fd @ 3..) => Ok(Ready::Fd(fd)),
             _ => Err(beyond(format!("'{text}' is not a descriptor from 3 to 255"))),
         },
-        None if text.strip_prefix("check:").is_some_and(|name| Name::parse(name).is_ok()) => {
+        None if text.strip_prefix("check:").is_some_and(|name| Name::parse_plain(name).is_ok()) => {
             Ok(Ready::Check(text.trim_start_matches("check:").to_owned()))
         }
         None if text.strip_prefix("log:").is_some_and(|regex| !regex.is_empty()) => Err(unsupported(text)),

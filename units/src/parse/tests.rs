@@ -1,6 +1,9 @@
+mod files;
+
 use proptest::prelude::*;
 
 use super::*;
+use crate::codes::{DUPLICATE_FILE, SYNTAX};
 use crate::diagnostic::Severity;
 use crate::keys::rows;
 

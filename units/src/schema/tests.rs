@@ -77,13 +77,21 @@ fn json_of(text: &str) -> Option<Value> {
     serde_json::to_value(table).ok()
 }
 
-fn schema_of<'s>(schemas: &'s (Value, Value), kind: &str) -> &'s Value {
-    if kind == "node" { &schemas.1 } else { &schemas.0 }
+fn schemas() -> [Value; 3] {
+    [unit_schema(), node_schema(), drop_in_schema()]
+}
+
+fn schema_of<'s>([unit, node, drop_in]: &'s [Value; 3], kind: &str) -> &'s Value {
+    match kind {
+        "node" => node,
+        "drop-in" => drop_in,
+        _ => unit,
+    }
 }
 
 #[test]
 fn what_berth_takes_fits_the_schema() {
-    let schemas = (unit_schema(), node_schema());
+    let schemas = schemas();
     for Fragment { kind, path, text, fault } in fragments() {
         if fault.is_none() {
             let schema = schema_of(&schemas, kind);
@@ -94,7 +102,7 @@ fn what_berth_takes_fits_the_schema() {
 
 #[test]
 fn what_berth_refuses_does_not_fit_unless_no_schema_could_see_it() {
-    let schemas = (unit_schema(), node_schema());
+    let schemas = schemas();
     let mut unseen = Vec::new();
     let mut seen = 0;
     for Fragment { kind, path, text, fault } in fragments() {
@@ -129,14 +137,14 @@ fn defaults_fit_their_own_keys() {
             _ => (),
         }
     }
-    for schema in [unit_schema(), node_schema()] {
+    for schema in schemas() {
         check(&schema, &schema, "");
     }
 }
 
 #[test]
 fn unknown_keys_do_not_fit() {
-    let schemas = (unit_schema(), node_schema());
+    let schemas = schemas();
     for (kind, text) in [
         ("container", "schema = 1\nimage.ref = \"x\"\nfrobnicate = 1"),
         ("container", "schema = 1\nimage.ref = \"x\"\nmemory.maximum = 1"),

@@ -7,6 +7,7 @@ use crate::capability;
 use crate::keys::{Choice, Effect, RLIMITS, Row, Rule, Shape, Text};
 
 const NAME: &str = "^[a-z0-9][a-z0-9-]{0,62}$";
+const UNIT_NAME: &str = "^[a-z0-9][a-z0-9-]{0,62}(@[a-z0-9][a-z0-9-]{0,60})?$";
 const DURATION: &str = "^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?([0-9]+us)?$";
 const SIZE: &str = "^[0-9]+(B|[KMGT](iB)?)?$";
 const AMOUNT: &str = "^(max|[0-9]{1,3}%|[0-9]+(B|[KMGT](iB)?)?)$";
@@ -124,7 +125,10 @@ fn choices(words: &[Choice]) -> Value {
     }
     let mut any = vec![json!({ "enum": fixed })];
     for word in names {
-        any.push(string(&format!("^{}[a-z0-9][a-z0-9-]{{0,62}}$", word.trim_end_matches("NAME"))));
+        any.push(string(&format!(
+            "^{}[a-z0-9][a-z0-9-]{{0,62}}(@[a-z0-9][a-z0-9-]{{0,60}})?$",
+            word.trim_end_matches("NAME")
+        )));
     }
     json!({ "anyOf": any })
 }
@@ -167,6 +171,7 @@ pub(super) fn pattern(kind: Text) -> Option<&'static str> {
         Text::Subpath => "^[^/]",
         Text::Device => "^/dev/.",
         Text::Entry => NAME,
+        Text::Unit => UNIT_NAME,
         Text::Label => "^[A-Za-z0-9._/-]{1,128}$",
         Text::EnvName => "^[A-Za-z_.-][A-Za-z0-9_.-]*$",
         Text::Sysctl => "^(net\\.|kernel\\.(shm|msg|sem)|fs\\.mqueue\\.)[A-Za-z0-9._-]*$",

@@ -78,6 +78,7 @@ fn text_samples(text: Text) -> (Vec<String>, Vec<String>, u16) {
         Text::Subpath => (&["a/b"], &["/a", "../a"], 105),
         Text::Device => (&["/dev/vda"], &["/etc/x", "/dev"], 105),
         Text::Entry => (&["default"], &["Default", ""], 105),
+        Text::Unit => (&["other", "other@a"], &["Other", "a@", "@a"], 105),
         Text::EnvName => (&["HTTP_PROXY"], &["9X", "A B"], 105),
         Text::User => (&["1000:1000", "www-data"], &["a:b:c"], 105),
         Text::Label => (&["team"], &["a b"], 105),
