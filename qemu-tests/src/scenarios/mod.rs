@@ -6,6 +6,7 @@ mod crashes;
 mod drift;
 mod example;
 mod faults;
+mod forty;
 mod graph;
 mod health;
 mod isolation;
@@ -58,6 +59,7 @@ scenarios! {
     health::failed_live_check_restarts: "reason unhealthy, with what the check found";
     notify::units_and_supervisor_talk: "sd_notify, watchdog; over a new supervisor";
     graph::graph_starts_in_order_and_stops_in_reverse: "strengths, facts, limits; over a new supervisor";
+    forty::forty_units_converge_whatever_kills_the_supervisor: "a graph of 40; the supervisor killed at any point";
     limits::memory_limit_kills_the_offender: "oom is said, the neighbours go on";
     limits::pids_limit_stops_a_fork_bomb: "the node goes on and can stop it";
     limits::cpu_limit_holds: "half a processor within 15 %";
