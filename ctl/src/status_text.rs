@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use berth_units::Reference;
 use berth_units::human::{age, duration, short_digest, size};
+use berth_units::job::Cause;
 use berth_units::spec::Protocol;
 use berth_units::wire::control::{
-    CheckStatus, ExitReason, LastExit, NodeStatus, PortStatus, State, Status, UnitStatus,
+    CheckStatus, ExitReason, LastExit, NodeStatus, PortStatus, RunStatus, State, Status, UnitStatus,
 };
 
 use crate::output::{Colour, Look, printable};
@@ -60,6 +61,7 @@ pub fn details(unit: &UnitStatus, look: Look) -> String {
     fact("why", unit.why.clone());
     fact("says", unit.says.clone());
     fact("next try", unit.next_try.clone());
+    fact("next run", unit.next_run.clone());
     fact("image", unit.image.clone());
     fact("digest", unit.image_digest.clone());
     fact("pid", unit.pid.map(|pid| pid.to_string()));
@@ -74,6 +76,9 @@ pub fn details(unit: &UnitStatus, look: Look) -> String {
     for check in &unit.checks {
         fact("check", Some(check_line(check)));
     }
+    for run in unit.runs.iter().rev() {
+        fact("run", Some(run_line(run)));
+    }
     text
 }
 
@@ -87,10 +92,32 @@ fn check_line(check: &CheckStatus) -> String {
     line
 }
 
+/// `12 for 2026-11-20T16:50:00Z (schedule), began 2026-11-20T16:50:03Z, took 4s, tries 2: exit 0`.
+fn run_line(run: &RunStatus) -> String {
+    let cause = match run.cause {
+        Cause::Schedule => "schedule",
+        Cause::Boot => "boot",
+        Cause::Asked => "asked",
+        Cause::Needed => "needed",
+    };
+    let planned = run.planned.as_ref().map(|at| format!(" for {at}")).unwrap_or_default();
+    let took = run.seconds.map(|took| format!(", took {}", duration(seconds(took)))).unwrap_or_default();
+    let tries = if run.tries > 1 { format!(", tries {}", run.tries) } else { String::new() };
+    let (reason, code, signal) = (run.reason, run.code, run.signal);
+    let exit = LastExit { reason, code, signal, at: String::new(), detail: run.detail.clone() };
+    format!("{}{planned} ({cause}), began {}{took}{tries}: {}", run.number, run.began, last_exit(&exit))
+}
+
 fn node_line(node: &NodeStatus, units: &[UnitStatus], look: Look) -> String {
     let containers = || units.iter().filter(|unit| unit.kind == "container");
     let ready = containers().filter(|unit| unit.state == State::Ready).count();
-    let wanted = containers().filter(|unit| !matches!(unit.state, State::Stopped | State::Completed)).count();
+    // A job between two runs is as ready as it gets.
+    let rests = |unit: &UnitStatus| match unit.state {
+        State::Stopped | State::Completed => true,
+        State::Waiting => unit.next_run.is_some(),
+        _ => false,
+    };
+    let wanted = containers().filter(|unit| !rests(unit)).count();
     let needy = units.iter().filter(|unit| needs_somebody(unit.state)).count();
     let mut parts = vec![
         look.paint(Colour::Bold, printable(&node.hostname)).to_string(),
@@ -168,6 +195,9 @@ fn addresses(unit: &UnitStatus) -> String {
     if let Some(next) = &unit.next_try {
         return format!("next try {}", printable(next));
     }
+    if let Some(next) = unit.next_run.as_ref().filter(|_| unit.pid.is_none()) {
+        return format!("next run {}", printable(next));
+    }
     let mut ports: Vec<String> = unit.ports.iter().map(short_port).collect();
     ports.dedup();
     let address = unit.addresses.first().map(|address| printable(address));
@@ -207,6 +237,8 @@ fn last_exit(exit: &LastExit) -> String {
         (ExitReason::StartTimeout, ..) => "was not ready in time".to_owned(),
         (ExitReason::Unhealthy, ..) => "unhealthy".to_owned(),
         (ExitReason::RuntimeMax, ..) => "ran for its time".to_owned(),
+        (ExitReason::Interrupted, ..) => "interrupted".to_owned(),
+        (ExitReason::Skipped, ..) => "skipped".to_owned(),
         (_, Some(code), _) => format!("exit {code}"),
         (_, None, Some(signal)) => format!("killed by signal {signal}"),
         (_, None, None) => "ended".to_owned(),
@@ -287,6 +319,26 @@ mod tests {
         let check =
             "check      up failing, http://:8080/; failed 16:51: HTTP 500; passed 16:50: HTTP 200 OK\n";
         assert!(text.contains(check), "{text}");
+    }
+
+    #[test]
+    fn a_job_shows_its_next_run_and_the_last_ones() {
+        let mut status = status();
+        let job = &mut status.units[1];
+        (job.state, job.next_try, job.next_run) = (State::Waiting, None, Some("17:00".to_owned()));
+        let run = |number, code| {
+            serde_json::from_value(serde_json::json!({
+                "number": number, "cause": "schedule", "planned": "16:50", "began": "16:51", "ended": "16:52",
+                "seconds": 1.5, "tries": number, "success": code == 0, "reason": "exit", "code": code, "signal": null,
+            }))
+        };
+        job.runs = vec![run(1, 0).unwrap(), run(2, 3).unwrap()];
+        let lines = "run        2 for 16:50 (schedule), began 16:51, took 1.5s, tries 2: exit 3\n\
+                     run        1 for 16:50 (schedule), began 16:51, took 1.5s: exit 0\n";
+        let text = details(job, Look::PLAIN);
+        assert!(text.ends_with(lines) && text.contains("next run   17:00\n"), "{text}");
+        let screen = screen(&status, false, Look::PLAIN);
+        assert!(screen.contains("ready 1/1") && screen.contains("  next run 17:00\n"), "{screen}");
     }
 
     #[test]

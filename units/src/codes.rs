@@ -159,6 +159,12 @@ codes! {
         "The file is written by a key of its own, so the two would contradict each other. Use the key.";
     PARTITION_CPUS = 441, "partition without processors of its own",
         "cpuset.partition takes the processors of cpuset.cpus away from all others, so it has to say which ones.";
+    SCHEDULE_TIME = 470, "schedule without a time",
+        "A schedule has at least one of `cron`, `every` and `on_boot`. A job that only runs when it is asked for has none.";
+    CRON_NEVER = 471, "schedule that never comes",
+        "The day does not exist in any year, such as 31 February, so the job would silently never run.";
+    SCHEDULE_JITTER = 472, "jitter as long as the schedule",
+        "With a jitter as long as schedule.every, a run could be due after the one that follows it.";
     NO_NODE = 501, "no node.toml",
         "Without node.toml the node is called `berth` and gets its address by DHCP.";
     UPLINK_KEYS = 502, "uplink keys that do not fit its mode",

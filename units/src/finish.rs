@@ -1,6 +1,7 @@
 //! From a draft to what it means: what one file says about itself, beyond single values.
 
 mod health;
+mod job;
 mod resources;
 mod sockets;
 
@@ -17,7 +18,7 @@ use crate::keys::{ContainerDraft, MountDraft, NodeDraft, UplinkWord};
 use crate::notify::SOCKET;
 use crate::path::is_within;
 use crate::resolve::Origin;
-use crate::spec::{Mount, MountSource, NetworkMode, Node, Type, Unit, UplinkMode, Upper};
+use crate::spec::{Mount, MountSource, NetworkMode, Node, Unit, UplinkMode, Upper};
 use crate::volumes::VOLUMES_DIR;
 pub(crate) use health::{parse_http, parse_status};
 
@@ -54,8 +55,9 @@ pub(crate) fn container(draft: ContainerDraft, origin: &Origin, faults: &mut Vec
         faults.push(fault.help(format!("it belongs to a template: call the file {}@.toml", unit.name)));
     }
     check_watchdog(&unit, origin, faults);
+    job::check(&mut unit, origin, faults);
     // Nobody knows how long one deed takes.
-    if unit.kind == Type::Oneshot && !origin.spans.has("start_timeout") {
+    if unit.kind.ends() && !origin.spans.has("start_timeout") {
         unit.start_timeout = Duration::ZERO;
     }
     unit
@@ -63,7 +65,7 @@ pub(crate) fn container(draft: ContainerDraft, origin: &Origin, faults: &mut Vec
 
 /// A oneshot is never ready, and a watchdog watches what is.
 fn check_watchdog(unit: &Unit, origin: &Origin, faults: &mut Vec<Fault>) {
-    if unit.kind == Type::Oneshot && unit.watchdog.is_some() {
+    if unit.kind.ends() && unit.watchdog.is_some() {
         let message = "'watchdog' has no effect on a oneshot";
         let fault = Fault::error(KEY_WITHOUT_EFFECT, origin.key("watchdog"), message);
         faults.push(fault.help("runtime_max bounds a oneshot"));

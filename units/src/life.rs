@@ -17,7 +17,7 @@
 //!    |
 //!    |  Exited by itself: Backoff (then Idle by TryAgain), Completed or Failed, as `restart` says;
 //!    |  Skipped from Idle, where a condition does not hold;
-//!    +- StartAsked from Stopped, Backoff, Completed, Failed, Skipped
+//!    +- StartAsked from Stopped, Backoff, Completed, Failed, Skipped; RunDue (of a job) from all of these but Stopped
 //! ```
 //!
 //! [`next`] is the whole table. A pair that it does not hold is an event that came late (an exit that was already
@@ -86,6 +86,8 @@ pub enum Event {
     StartAsked,
     /// `berth stop` of a unit that has no process.
     StopAsked,
+    /// A run of a job is due.
+    RunDue,
 }
 
 /// What follows the end of a process.
@@ -131,6 +133,7 @@ pub fn next(life: Life, event: Event) -> Option<Life> {
         (Idle, Event::Skipped) => Skipped,
         (Backoff | Completed | Failed | Stopped | Skipped, Event::StartAsked) => Idle,
         (Idle | Backoff | Completed | Failed | Skipped, Event::StopAsked) => Stopped,
+        (Backoff | Completed | Failed | Skipped, Event::RunDue) => Idle,
         _ => return None,
     })
 }
@@ -203,7 +206,7 @@ mod tests {
     /// Every cell: an event and the states it leads to, in the order of [`ALL`]; `-` is "means nothing".
     #[test]
     fn every_cell_of_the_table() {
-        let rows: [(Event, &str); 16] = [
+        let rows: [(Event, &str); 17] = [
             (Event::Spawned, "Held - - - - - - - - - - -"),
             (Event::Released, "- SetUp - - - - - - - - - -"),
             (Event::Executed, "- Running Running - - - - - - - - -"),
@@ -226,6 +229,7 @@ mod tests {
             (Event::TryAgain, "- - - - - - - Idle - - - -"),
             (Event::StartAsked, "- - - - - - - Idle Idle Idle Idle Idle"),
             (Event::StopAsked, "Stopped - - - - - - Stopped Stopped Stopped - Stopped"),
+            (Event::RunDue, "- - - - - - - Idle Idle Idle - Idle"),
         ];
         for (event, row) in rows {
             let words: Vec<_> = row.split(' ').collect();

@@ -10,8 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::Name;
 use crate::health::Health;
+use crate::job::Ledger;
 use crate::life::Life;
 use crate::notify::Talk;
+use crate::time::rfc3339;
 use crate::wire::control::LastExit;
 
 /// Microseconds of CLOCK_BOOTTIME: grows, counts sleep, does not jump with the clock on the wall.
@@ -27,6 +29,27 @@ impl Moment {
     /// Time from `earlier` to this; zero when it is not earlier.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// Microseconds since 1970 by the clock on the wall, which may jump.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Wall(pub i64);
+
+impl Wall {
+    /// That long after.
+    pub fn after(self, time: Duration) -> Self {
+        Self(self.0.saturating_add(i64::try_from(time.as_micros()).unwrap_or(i64::MAX)))
+    }
+
+    /// That long before.
+    pub fn before(self, time: Duration) -> Self {
+        Self(self.0.saturating_sub(i64::try_from(time.as_micros()).unwrap_or(i64::MAX)))
+    }
+
+    /// RFC 3339 with whole seconds.
+    pub fn text(self) -> String {
+        rfc3339(u64::try_from(self.0).unwrap_or(0) / 1_000_000)
     }
 }
 
@@ -60,6 +83,22 @@ pub struct Facts {
     pub kernel_cmdline: BTreeSet<String>,
     /// The first boot with this data partition.
     pub first_boot: bool,
+    /// When all this was looked at.
+    pub looked: Moment,
+    /// So many microseconds is the clock on the wall ahead of [`Moment`].
+    pub wall_ahead: i64,
+}
+
+impl Facts {
+    /// What the clock on the wall shows at a moment, if nobody sets it.
+    pub fn wall(&self, moment: Moment) -> Wall {
+        Wall(i64::try_from(moment.0).unwrap_or(i64::MAX).saturating_add(self.wall_ahead))
+    }
+
+    /// The moment at which the clock on the wall shows that; the boot for what was before it.
+    pub fn moment(&self, wall: Wall) -> Moment {
+        Moment(u64::try_from(wall.0.saturating_sub(self.wall_ahead)).unwrap_or(0))
+    }
 }
 
 /// One network.
@@ -146,6 +185,9 @@ pub struct Record {
     /// It is declared no more, and the rest of it is being cleared away.
     #[serde(default)]
     pub forgotten: bool,
+    /// Of a job: its runs.
+    #[serde(default)]
+    pub job: Ledger,
 }
 
 /// How far a unit has ever come since boot.

@@ -5,6 +5,7 @@
 
 mod facts;
 mod health;
+mod jobs;
 mod view;
 
 use std::collections::BTreeSet;
@@ -13,6 +14,7 @@ use std::fmt;
 use crate::Name;
 use crate::life::Life;
 use crate::observed::{Attach, Moment, Observed, Run, Seen, Wanted};
+use crate::schedule::Planned;
 use crate::spec::{Declared, OnUnmet, Start, Unit};
 use crate::wire::net::fnv;
 pub use facts::{asked_paths, awaited_paths};
@@ -32,6 +34,10 @@ pub enum Action {
     Skip(Name, String),
     /// It has failed, because a condition does not hold: which.
     Refuse(Name, String),
+    /// Note that from now on the times of its schedule count.
+    BeginSchedule(Name),
+    /// A run of a job is due; one that goes on ends for it.
+    BeginRun(Name, Planned),
     /// Make its process, held.
     Start(Name),
     /// Ask netd for its interfaces.
@@ -80,6 +86,8 @@ impl fmt::Display for Action {
             Self::GiveUp(unit, why) => write!(f, "give {unit} up: {why}"),
             Self::Skip(unit, why) => write!(f, "skip {unit}: {why}"),
             Self::Refuse(unit, why) => write!(f, "refuse {unit}: {why}"),
+            Self::BeginSchedule(unit) => write!(f, "begin the schedule of {unit}"),
+            Self::BeginRun(unit, planned) => write!(f, "begin the run of {unit} for {}", planned.at.text()),
             Self::Start(unit) => write!(f, "start {unit}"),
             Self::Attach(unit) => write!(f, "attach {unit} to its networks"),
             Self::Release(unit) => write!(f, "let {unit} go"),
@@ -134,6 +142,9 @@ impl View<'_> {
         if let Some(action) = unit.and_then(unhealthy) {
             return Some(action);
         }
+        if let Some(action) = unit.and_then(|unit| self.plan_job(unit, seen, now)) {
+            return Some(action);
+        }
         match record.life {
             Life::Stopping if due(record.run.as_ref().and_then(|run| run.stop_deadline)) => {
                 Some(Action::Kill(name.clone(), KillReason::StopTimeout))
@@ -171,7 +182,8 @@ impl View<'_> {
     }
 
     fn plan_start(&self, unit: &Unit, seen: &Seen, now: Moment) -> Option<Action> {
-        if self.observed.draining || !is_wanted(unit, seen) || self.waits_for_unit(unit).is_some() {
+        let stays = self.observed.draining || !is_wanted(unit, seen) || !jobs::is_coming(unit, seen);
+        if stays || self.waits_for_unit(unit).is_some() || self.waits_for_clock(unit, seen) {
             return None;
         }
         let name = unit.name.clone();
@@ -198,11 +210,18 @@ impl View<'_> {
 
     /// The next moment at which time alone changes what is planned for a unit.
     fn deadline(&self, name: &Name, seen: &Seen) -> Option<Moment> {
-        let record = &seen.record;
         if self.must_stop(name, seen) || seen.is_paused() {
             return None;
         }
         let unit = self.declared.units.get(name);
+        let own = self.own_deadline(unit, seen);
+        let run = unit.and_then(|unit| self.run_deadline(unit, seen));
+        own.into_iter().chain(run).min()
+    }
+
+    /// The same, the times of its schedule apart.
+    fn own_deadline(&self, unit: Option<&Unit>, seen: &Seen) -> Option<Moment> {
+        let record = &seen.record;
         match record.life {
             // What is left of its last run goes first, and that is told.
             Life::Backoff if !self.observed.draining && !seen.populated => record.next_try,
@@ -214,7 +233,8 @@ impl View<'_> {
                 others.into_iter().chain([start]).flatten().min()
             }
             Life::Idle => {
-                let unit = unit.filter(|unit| is_wanted(unit, seen) && !self.observed.draining)?;
+                let starts = |unit: &&Unit| is_wanted(unit, seen) && jobs::is_coming(unit, seen);
+                let unit = unit.filter(|unit| starts(unit) && !self.observed.draining)?;
                 facts::missing(&unit.wait_for, &self.observed.facts)?;
                 self.waits_for_unit(unit).is_none().then(|| wait_deadline(unit, seen)).flatten()
             }
@@ -230,6 +250,11 @@ pub fn is_wanted(unit: &Unit, seen: &Seen) -> bool {
         Wanted::Started => true,
         Wanted::Stopped => false,
     }
+}
+
+/// Whether a unit without a process has nothing to wait for: it is not wanted, or a job that runs when it is asked.
+pub fn rests(unit: &Unit, seen: &Seen) -> bool {
+    !is_wanted(unit, seen) || unit.schedule.is_none() && !jobs::is_coming(unit, seen)
 }
 
 /// Those that a unit comes after, for [`crate::observed::Run::after`].

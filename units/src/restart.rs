@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::Name;
+use crate::job::has_tries_left;
 use crate::life::{Life, Rest};
 use crate::observed::{Moment, Record};
 use crate::spec::{OnLimit, Policy, Restart, Type, Unit};
@@ -40,7 +41,7 @@ pub fn after_exit(unit: Option<&Unit>, record: &Record, end: End, now: Moment) -
     if record.life == Life::Held && end.0 != ExitReason::StartFailed {
         return After { failures: record.failures, recent: record.recent.clone(), ..ends(Rest::Idle) };
     }
-    match (is_tried_again(unit, end), is_success(&unit.restart, end)) {
+    match (is_tried_again(unit, record, end), is_success(&unit.restart, end)) {
         (true, _) => try_again(unit, record, now),
         (false, true) => ends(Rest::Completed),
         (false, false) => After { failures: record.failures, ..ends(Rest::Failed) },
@@ -59,8 +60,11 @@ pub fn is_success(restart: &Restart, (reason, code): End) -> bool {
     reason == ExitReason::Exit && code.is_some_and(|code| code == 0 || listed(code))
 }
 
-fn is_tried_again(unit: &Unit, end: End) -> bool {
+fn is_tried_again(unit: &Unit, record: &Record, end: End) -> bool {
     let restart = &unit.restart;
+    if unit.kind == Type::Job && !has_tries_left(unit, &record.job) {
+        return false;
+    }
     let code = end.1.and_then(|code| u8::try_from(code).ok()).filter(|_| end.0 == ExitReason::Exit);
     if code.is_some_and(|code| restart.force_codes.contains(&code)) {
         return true;
@@ -69,6 +73,7 @@ fn is_tried_again(unit: &Unit, end: End) -> bool {
         return false;
     }
     match restart.policy {
+        _ if unit.kind == Type::Job => !is_success(restart, end),
         Policy::Always => unit.kind == Type::Service || !is_success(restart, end),
         Policy::OnFailure => !is_success(restart, end),
         Policy::Never => false,

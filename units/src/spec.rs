@@ -16,12 +16,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::quantity::Amount;
+pub use crate::schedule::{CatchUp, Cron, Overlap, Schedule, Zone};
 use crate::{Name, Reference};
 
 pub use health::{Check, Http, OnFailure, Probe, Ready, Role};
 pub use lifecycle::{
-    Arch, Conditions, Depends, OnLimit, OnRestart, OnStop, OnUnmet, Policy, Restart, Stop, Strength, Type,
-    Until, WaitFor,
+    Arch, Conditions, Depends, Job, OnLimit, OnRestart, OnStop, OnUnmet, Policy, Restart, Stop, Strength,
+    Type, Until, WaitFor,
 };
 pub use network::{Attachment, Ipv4Net, LISTEN_FD, Listen, Network, NetworkMode, Port, Protocol, Socket};
 pub use node::{Node, Uplink, UplinkMode};
@@ -99,6 +100,10 @@ pub struct Unit {
     pub sockets: BTreeMap<String, Socket>,
     /// Service or one deed.
     pub kind: Type,
+    /// When a job runs by itself.
+    pub schedule: Option<Schedule>,
+    /// Tries and memory of a job.
+    pub job: Job,
     /// Whether it still counts as there after it ended with success; as its type has it by default.
     pub remain_after_exit: Option<bool>,
     /// Units whose state has to hold before it starts.
@@ -140,7 +145,7 @@ pub struct Unit {
 impl Unit {
     /// Whether it counts as there after it ended with success.
     pub fn remains(&self) -> bool {
-        self.remain_after_exit.unwrap_or(self.kind == Type::Oneshot)
+        self.remain_after_exit.unwrap_or(self.kind.ends())
     }
 
     /// Whether it is given a socket to say how it is.
@@ -176,6 +181,8 @@ impl Unit {
             ports: BTreeMap::new(),
             sockets: BTreeMap::new(),
             kind: Type::Service,
+            schedule: None,
+            job: Job::default(),
             remain_after_exit: None,
             depends: BTreeMap::new(),
             after: Vec::new(),

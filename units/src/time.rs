@@ -19,7 +19,7 @@ pub fn rfc3339(unix_seconds: u64) -> String {
 }
 
 /// Year, month 1 to 12 and day 1 to 31 of a day counted from 1970-01-01.
-fn civil_from_days(days: u64) -> (u64, u64, u64) {
+pub(crate) fn civil_from_days(days: u64) -> (u64, u64, u64) {
     // Day 0 of the shifted calendar is 0000-03-01; an era is 400 years.
     let shifted = days + 719_468;
     let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);

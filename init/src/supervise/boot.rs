@@ -246,6 +246,7 @@ impl Supervisor {
 
     /// Puts a set in force: addresses, the network, and what is planned from now on.
     pub(super) fn take_set(&mut self, set: Set) {
+        self.resume_jobs(&set.declared);
         for name in set.declared.units.keys() {
             self.observed.units.entry(name.clone()).or_default();
         }

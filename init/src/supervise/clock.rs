@@ -22,6 +22,14 @@ pub fn wall_micros() -> u64 {
     u64::try_from(time.tv_sec.saturating_mul(1_000_000).saturating_add(time.tv_nsec / 1000)).unwrap_or(0)
 }
 
+/// Now, and by how many microseconds the clock on the wall is ahead of it.
+pub fn ahead() -> (Moment, i64) {
+    let now = now();
+    let wall = clock_gettime(ClockId::Realtime);
+    let wall = wall.tv_sec.saturating_mul(1_000_000).saturating_add(wall.tv_nsec / 1000);
+    (now, wall.saturating_sub(i64::try_from(now.0).unwrap_or(i64::MAX)))
+}
+
 /// A moment as RFC 3339, by what the clock on the wall says now.
 pub fn wall_text(moment: Moment) -> String {
     let now = now();

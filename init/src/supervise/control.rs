@@ -9,7 +9,7 @@ use berth_units::life::{Event, Life};
 use berth_units::nearest::nearest;
 use berth_units::observed::{Seen, Wanted};
 use berth_units::spec::{Declared, LogSink};
-use berth_units::wire::control::{Call, DESCRIPTION, Exec, Fault, Logs, Then};
+use berth_units::wire::control::{Call, DESCRIPTION, Exec, ExitReason, Fault, Logs, Then};
 use berth_units::wire::init::ToInit;
 use berth_units::wire::session;
 use serde_json::{Value, json};
@@ -153,6 +153,7 @@ impl Supervisor {
             let stopping = matches!(seen.record.life, Life::Stopping | Life::Killing);
             seen.record.again = seen.record.life.has_process() && (again || stopping);
         }
+        self.ask_run(unit);
         self.step(unit, Event::StartAsked);
     }
 
@@ -160,6 +161,9 @@ impl Supervisor {
         if let Some(seen) = self.observed.units.get_mut(unit) {
             seen.record.wanted = Wanted::Stopped;
             seen.record.again = false;
+            if !seen.record.life.has_process() {
+                self.end_run(unit, ExitReason::Stopped, "");
+            }
         }
         self.step(unit, Event::StopAsked);
     }

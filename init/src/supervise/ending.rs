@@ -10,7 +10,7 @@ use berth_units::wire::init::ExitStatus;
 
 use super::container::cgroup_dir;
 use super::poll::Source;
-use super::{Supervisor, clock};
+use super::{Supervisor, clock, jobs};
 use crate::notice;
 
 impl Supervisor {
@@ -70,6 +70,7 @@ impl Supervisor {
         let record = &mut seen.record;
         record.again &= !draining;
         let after = after_exit(self.set.declared.units.get(name), record, (reason, code), now);
+        let unit = self.set.declared.units.get(name);
         let last = LastExit { reason, code, signal, at: rfc3339(clock::wall()), detail };
         if matches!(after.rest, Rest::Backoff | Rest::Failed) {
             notice!("{name}: {last}");
@@ -79,6 +80,7 @@ impl Supervisor {
             Rest::Stopped | Rest::Idle => notice!("{name} stopped"),
             Rest::Backoff | Rest::Failed => {}
         }
+        let end = jobs::end_of(unit, &last);
         record.failures = after.failures;
         record.recent = after.recent;
         record.last_exit = Some(last);
@@ -87,6 +89,7 @@ impl Supervisor {
         if after.rest == Rest::Backoff {
             record.restarts += 1;
         }
+        self.end_try(name, after.rest, end);
         // Before the end is written down: who dies in between comes here again.
         self.chain(name, after.rest);
         if after.reboot {

@@ -30,6 +30,8 @@ impl Supervisor {
             Action::GiveUp(name, why) => self.give_up(name, why),
             Action::Skip(name, why) => self.skip(name, why),
             Action::Refuse(name, why) => self.refuse(name, why),
+            Action::BeginSchedule(name) => self.begin_schedule(name),
+            Action::BeginRun(name, planned) => self.begin_run(name, *planned),
             Action::Start(name) => self.start(name),
             Action::Attach(name) => self.attach(name),
             Action::Release(name) => self.release(name),
@@ -140,6 +142,7 @@ impl Supervisor {
         drop(Cgroup::at(cgroup_dir(name)).remove());
         drop(std::fs::remove_file(notify::socket_path(name)));
         self.cgroup_events.forget(name);
+        self.forget_job(name);
         self.observed.units.remove(name);
         self.saved.remove(name);
         // Last: by its record the next supervisor knows that there may be something left to forget.

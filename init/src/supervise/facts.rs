@@ -24,6 +24,9 @@ use crate::kmsg::Chain;
 /// An earlier time than that of this release (2026-11-20) cannot be: seconds since 1970.
 const RELEASED: u64 = 1_795_132_800;
 
+/// Later than the node lives: seconds since 1970.
+const NEVER: u64 = 1 << 33;
+
 /// Notes of this boot, in RAM.
 const RUN_DIR: &str = "/run/berth";
 /// What netd said last of the uplink: it does not say so again to the next supervisor.
@@ -107,13 +110,15 @@ impl ClockWatch {
     }
 
     fn arm(&self) -> std::io::Result<()> {
-        if clock::wall() >= RELEASED {
-            return Ok(());
+        let expires = if clock::wall() < RELEASED { RELEASED } else { NEVER };
+        let expires = Timespec { tv_sec: i64::try_from(expires).unwrap_or(i64::MAX), tv_nsec: 0 };
+        let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: expires };
+        let flags = TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET;
+        match timerfd_settime(&self.0, flags, &once) {
+            // Set once more since the last look; the timer runs nevertheless (fs/timerfd.c, do_timerfd_settime).
+            Ok(_) | Err(rustix::io::Errno::CANCELED) => Ok(()),
+            Err(errno) => Err(errno.into()),
         }
-        let released = Timespec { tv_sec: i64::try_from(RELEASED).unwrap_or(i64::MAX), tv_nsec: 0 };
-        let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: released };
-        timerfd_settime(&self.0, TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET, &once)?;
-        Ok(())
     }
 }
 
@@ -135,6 +140,7 @@ impl Supervisor {
             first_boot: self.is_first_boot(),
             ..Facts::default()
         };
+        self.refresh_clock();
     }
 
     /// The first boot notes itself on the data partition, so that it stays the first one for a later supervisor.
@@ -180,7 +186,14 @@ impl Supervisor {
         let facts = &mut self.observed.facts;
         facts.paths = paths;
         facts.online = !self.uplink.addresses.is_empty();
+        self.refresh_clock();
+    }
+
+    /// Where the clock on the wall stands.
+    pub(super) fn refresh_clock(&mut self) {
+        let facts = &mut self.observed.facts;
         facts.clock_set = clock::wall() >= RELEASED;
+        (facts.looked, facts.wall_ahead) = clock::ahead();
     }
 
     pub(super) fn paths_changed(&self) {

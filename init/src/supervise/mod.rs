@@ -22,6 +22,7 @@ mod facts;
 mod health;
 mod inbox;
 mod interfaces;
+mod jobs;
 mod journal;
 mod limits;
 mod link;

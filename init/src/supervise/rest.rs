@@ -32,6 +32,7 @@ impl Supervisor {
         {
             seen.record.note = Some(why.to_owned());
         }
+        self.end_run(name, ExitReason::Skipped, why);
         self.save(name);
     }
 
@@ -45,6 +46,7 @@ impl Supervisor {
                 Some(LastExit { reason: ExitReason::StartFailed, code: None, signal: None, at, detail });
             seen.record.step(Event::Exited(Rest::Failed), clock::now());
         }
+        self.end_run(name, ExitReason::StartFailed, why);
         self.chain(name, Rest::Failed);
         self.save(name);
     }

@@ -152,6 +152,7 @@ impl Supervisor {
         let Some(held) = self.held.remove(name) else {
             return self.set_attach(name, Attach::Asked);
         };
+        self.note_let_go(name);
         match held.release() {
             Ok(_running) => {
                 self.step(name, Event::Released);

@@ -6,13 +6,13 @@ use std::fs;
 use berth_runtime::cgroup::Cgroup;
 use berth_units::health;
 use berth_units::observed::{NetworkSeen, Seen};
-use berth_units::plan::{View, is_wanted};
-use berth_units::spec::{Type, Unit};
+use berth_units::plan::{View, is_wanted, rests};
+use berth_units::spec::Unit;
 use berth_units::wire::control::{NodeStatus, PortStatus, State, Status, UnitStatus};
 use berth_units::{Name, life::Life};
 
 use super::clock;
-use super::{Supervisor, network};
+use super::{Supervisor, jobs, network};
 
 impl Supervisor {
     /// Everything, as of now.
@@ -64,6 +64,10 @@ impl Supervisor {
             since: clock::wall_text(record.since),
             since_seconds: clock::now().since(record.since).as_secs_f64(),
             next_try: record.next_try.map(clock::wall_text),
+            next_run: unit
+                .filter(|unit| is_wanted(unit, seen))
+                .and_then(|unit| self.next_run(unit, &record.job)),
+            runs: jobs::runs(&record.job),
             last_exit: record.last_exit.clone(),
             memory: usage.as_ref().and_then(|usage| usage.memory_current),
             memory_max: usage.as_ref().and_then(|usage| usage.memory_max),
@@ -80,7 +84,7 @@ impl Supervisor {
     pub(super) fn state_of(&self, name: &Name) -> State {
         let unit = self.set.declared.units.get(name);
         self.observed.units.get(name).map_or(State::Stopped, |seen| {
-            let rests = unit.is_none_or(|unit| !is_wanted(unit, seen));
+            let rests = unit.is_none_or(|unit| rests(unit, seen));
             if seen.is_paused() { State::Paused } else { seen.record.life.state(rests) }
         })
     }
@@ -115,6 +119,8 @@ impl Supervisor {
             since: clock::wall_text(self.started),
             since_seconds: clock::now().since(self.started).as_secs_f64(),
             next_try: None,
+            next_run: None,
+            runs: Vec::new(),
             last_exit: None,
             memory: None,
             memory_max: None,
@@ -137,7 +143,7 @@ fn why(view: &View<'_>, unit: Option<&Unit>, seen: &Seen) -> Option<String> {
     match record.life {
         Life::Idle if is_wanted(unit, seen) => view.waits_for(unit),
         Life::Held => Some("waits for its interfaces".to_owned()),
-        Life::Running if unit.kind == Type::Oneshot => Some("is ready when it has ended".to_owned()),
+        Life::Running if unit.kind.ends() => Some("is ready when it has ended".to_owned()),
         Life::Running => health::waits_for(unit, &record.health)
             .or_else(|| Some("runs, and has not said that it is ready".to_owned())),
         Life::Ready => health::complaint(unit, &record.health).or_else(|| talk(seen)),

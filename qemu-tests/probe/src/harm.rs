@@ -1,4 +1,4 @@
-//! What somebody with all rights does to the node's network behind berth's back.
+//! What somebody with all rights does to the node's network and clock behind berth's back.
 
 use std::error::Error;
 
@@ -6,6 +6,7 @@ use rustix::net::netlink::{self, SocketAddrNetlink};
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, recv, send, socket_with,
 };
+use rustix::time::{ClockId, clock_gettime, clock_settime};
 
 use crate::Outcome;
 
@@ -33,6 +34,13 @@ pub fn delete_table(name: &str) -> Outcome {
     let batch =
         [border(BATCH_BEGIN), message(NFT_DELTABLE, REQUEST_AND_ACK, &body), border(BATCH_END)].concat();
     exchange(Some(netlink::NETFILTER), &batch)
+}
+
+/// `date --set`, so many seconds from now.
+pub fn shift_clock(seconds: i64) -> Outcome {
+    let mut time = clock_gettime(ClockId::Realtime);
+    time.tv_sec = time.tv_sec.saturating_add(seconds);
+    Ok(clock_settime(ClockId::Realtime, time)?)
 }
 
 fn message(kind: u16, flags: u16, body: &[u8]) -> Vec<u8> {

@@ -52,6 +52,7 @@ const USAGE: &str = "usage: probe COMMAND
   fork-bomb                 as many processes as can be
   burn-cpu SECONDS THREADS  print how much processor time could be had
   delete-link NAME          take a network interface away
+  shift-clock SECONDS       set the clock on the wall, forward or back
   delete-table NAME         take an nftables table of family inet away
   orphans COUNT             so many processes whose parent is gone";
 
@@ -108,6 +109,7 @@ fn run(words: &[&str]) -> Result<u8, Box<dyn Error>> {
         ["connect", host, port, text] => talk::connect(host, port.parse()?, text),
         ["resolve", name] => talk::resolve(name),
         ["delete-link", name] => harm::delete_link(name),
+        ["shift-clock", seconds] => harm::shift_clock(seconds.parse()?),
         ["delete-table", name] => harm::delete_table(name),
         ["eat-memory", mib] => load::eat_memory(mib.parse()?),
         ["fork-bomb"] => load::fork_bomb(),

@@ -10,6 +10,7 @@ mod forty;
 mod graph;
 mod health;
 mod isolation;
+mod jobs;
 mod limits;
 mod notify;
 mod power;
@@ -60,6 +61,7 @@ scenarios! {
     notify::units_and_supervisor_talk: "sd_notify, watchdog; over a new supervisor";
     graph::graph_starts_in_order_and_stops_in_reverse: "strengths, facts, limits; over a new supervisor";
     forty::forty_units_converge_whatever_kills_the_supervisor: "a graph of 40; the supervisor killed at any point";
+    jobs::jobs_run_at_their_times_and_none_is_lost: "every second, retries, overlap; over a power cut and a set clock";
     limits::memory_limit_kills_the_offender: "oom is said, the neighbours go on";
     limits::pids_limit_stops_a_fork_bomb: "the node goes on and can stop it";
     limits::cpu_limit_holds: "half a processor within 15 %";

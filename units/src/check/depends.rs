@@ -12,7 +12,7 @@ use crate::diagnostic::Code;
 use crate::fault::{Fault, Place};
 use crate::nearest::nearest;
 use crate::resolve::Origin;
-use crate::spec::{Start, Strength, Unit};
+use crate::spec::{Start, Strength, Type, Unit};
 
 /// A key that names other units, and what the name means there.
 struct Reference<'u> {
@@ -112,7 +112,7 @@ pub(super) fn check_conflicts(set: &Set<'_>, faults: &mut Vec<Fault>) {
             if follows(unit, rival) || follows(rival, unit) {
                 let message = format!("units '{name}' and '{other}' conflict, and one waits for the other");
                 faults.push(Fault::error(CONFLICT_AND_ORDER, place, message));
-            } else if starts(unit) && starts(rival) {
+            } else if [unit, rival].iter().all(|unit| starts(unit) && unit.kind != Type::Job) {
                 let message = format!("units '{name}' and '{other}' conflict, and both start at boot");
                 faults.push(
                     Fault::error(CONFLICT_AT_BOOT, place, message)

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use crate::Name;
 use crate::path::parse_absolute;
 use crate::quantity::parse_duration;
+use crate::schedule::{Cron, Zone};
 use crate::signal::parse_signal;
 
 /// A form of string.
@@ -301,18 +302,14 @@ pub(super) static IO_PRIORITY: Form = written(
 pub(super) static TIMEZONE: Form = written(
     "a time zone such as \"Europe/Paris\"",
     "^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+){0,2}$",
-    |text| {
-        text.len() <= 64
-            && text.split('/').count() <= 3
-            && text.split('/').all(|part| made_of(part, |c| c.is_ascii_alphanumeric() || "_+-".contains(c)))
-    },
+    |text| Zone::parse(text).is_some(),
     "write \"local\", \"UTC\" or a name of the zone database",
 );
 
 pub(super) static CRON: Form = written(
     "a schedule such as \"*/5 * * * *\"",
     "^[0-9*/,-]+( [0-9*/,-]+){4}$",
-    is_cron,
+    |text| Cron::parse(text).is_some(),
     "write minute, hour, day, month and day of the week: numbers, '*', ranges, lists and '/STEP'",
 );
 
@@ -459,21 +456,4 @@ fn is_net_rule(text: &str) -> bool {
 fn is_clock(text: &str) -> bool {
     let parts = text.split_once(':').filter(|(hour, minute)| hour.len() == 2 && minute.len() == 2);
     parts.is_some_and(|(hour, minute)| number(hour, 23).is_some() && number(minute, 59).is_some())
-}
-
-/// Five fields of crontab(5), without names.
-fn is_cron(text: &str) -> bool {
-    const RANGES: [(u64, u64); 5] = [(0, 59), (0, 23), (1, 31), (1, 12), (0, 7)];
-    let fields: Vec<_> = text.split(' ').collect();
-    let one = |part: &str, (min, max): (u64, u64)| {
-        let (range, step) = part.split_once('/').unwrap_or((part, "1"));
-        let in_range = |text: &str| number(text, max).filter(|number| *number >= min);
-        let range_holds = range == "*" || {
-            let (from, to) = range.split_once('-').unwrap_or((range, range));
-            matches!((in_range(from), in_range(to)), (Some(from), Some(to)) if from <= to)
-        };
-        range_holds && number(step, max) >= Some(1)
-    };
-    fields.len() == RANGES.len()
-        && fields.iter().zip(RANGES).all(|(field, range)| field.split(',').all(|part| one(part, range)))
 }

@@ -2,17 +2,18 @@
 
 use std::time::Duration;
 
-use super::draft::ContainerDraft;
+use super::draft::{ContainerDraft, fit};
 use super::forms::{CRON, TIMEZONE};
-use super::{Key, Section, Take, Text, Word, key, later, named, planned, planned_named, planned_section};
+use super::{Key, Section, Take, Text, Word, key, later, named, planned, planned_named, section};
 use super::{planned_word, word};
+use crate::schedule::{CatchUp, Cron, Overlap, Schedule, Zone};
 use crate::spec::{Start, Type};
 
 pub(super) const SECTIONS: &[Section<ContainerDraft>] = &[
     named("labels", Text::Label, |_, _| (), "Free key-value pairs, shown and filtered by."),
     planned_named("annotations", Text::Label, "Key-value pairs for hooks and OCI tools."),
-    planned_section("schedule", "When a job runs."),
-    planned_section("job", "What is kept of a job's runs."),
+    section("schedule", "When a job runs by itself."),
+    section("job", "Tries of a job's runs, and what is kept of them."),
 ];
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -65,27 +66,59 @@ pub(super) const KEYS: &[Key<ContainerDraft>] = &[
         Take::Duration(SECOND, YEAR, |d, _, v| d.unit.runtime_max = v),
         "The longest run; what has run so long is stopped and has failed.",
     ),
-    planned("schedule.cron", "", Take::Text(Text::Form(&CRON), later), "As crontab(5), without names."),
-    planned("schedule.every", "", Take::Duration(SECOND, YEAR, later), "From one run to the next."),
-    planned("schedule.on_boot", "", Take::Duration(Duration::ZERO, YEAR, later), "After the node's boot."),
-    planned(
+    key(
+        "schedule.cron",
+        "",
+        Take::Text(Text::Form(&CRON), |d, _, v| schedule(d).cron = Cron::parse(&v)),
+        "As crontab(5), without names.",
+    ),
+    key(
+        "schedule.every",
+        "",
+        Take::Duration(SECOND, YEAR, |d, _, v| schedule(d).every = v),
+        "From one run to the next.",
+    ),
+    key(
+        "schedule.on_boot",
+        "",
+        Take::Duration(Duration::ZERO, YEAR, |d, _, v| schedule(d).on_boot = Some(v)),
+        "Once, so long after the node's boot.",
+    ),
+    key(
         "schedule.timezone",
         "\"local\"",
-        Take::Text(Text::Form(&TIMEZONE), later),
-        "In which schedule.cron is meant.",
+        Take::Text(Text::Form(&TIMEZONE), |d, _, v| {
+            schedule(d).timezone = Zone::parse(&v).unwrap_or_default()
+        }),
+        "In which schedule.cron is meant; local is the node's, UTC.",
     ),
-    planned("schedule.jitter", "\"0s\"", Take::Duration(Duration::ZERO, DAY, later), "Spread of its runs."),
-    planned("schedule.catch_up", "\"once\"", Take::Words(CATCH_UP), "What becomes of runs that were missed."),
-    planned(
+    key(
+        "schedule.jitter",
+        "\"0s\"",
+        Take::Duration(Duration::ZERO, DAY, |d, _, v| schedule(d).jitter = v),
+        "Up to so much later than planned a run begins.",
+    ),
+    key("schedule.catch_up", "\"once\"", Take::Words(CATCH_UP), "What becomes of runs that were missed."),
+    key(
         "schedule.deadline",
         "no limit",
-        Take::Duration(SECOND, YEAR, later),
-        "How late a run may begin.",
+        Take::Duration(SECOND, YEAR, |d, _, v| schedule(d).deadline = v),
+        "How late a run may begin, its jitter apart.",
     ),
-    planned("schedule.overlap", "\"forbid\"", Take::Words(OVERLAP), "While the last run has not ended."),
-    planned("schedule.without_clock", "false", Take::Bool(later), "Run also before the clock is set."),
-    planned("job.retries", "0", Take::Int(0, 1000, later), "Further tries of a run that failed."),
-    planned("job.keep", "10", Take::Int(0, 1000, later), "Runs that are remembered."),
+    key("schedule.overlap", "\"forbid\"", Take::Words(OVERLAP), "While the last run has not ended."),
+    key(
+        "schedule.without_clock",
+        "false",
+        Take::Bool(|d, _, v| schedule(d).without_clock = v),
+        "Run also before the clock is set, counted from the boot.",
+    ),
+    key(
+        "job.retries",
+        "0",
+        Take::Int(0, 1000, |d, _, v| d.unit.job.retries = fit(v)),
+        "Further tries of a run that failed.",
+    ),
+    key("job.keep", "10", Take::Int(0, 100, |d, _, v| d.unit.job.keep = fit(v)), "Runs that are remembered."),
 ];
 
 const START: &[Word<ContainerDraft>] = &[
@@ -96,14 +129,22 @@ const START: &[Word<ContainerDraft>] = &[
 const TYPE: &[Word<ContainerDraft>] = &[
     word("service", "goes on", |d, _| d.unit.kind = Type::Service),
     word("oneshot", "ends by itself, once", |d, _| d.unit.kind = Type::Oneshot),
-    planned_word("job", "ends by itself, at the times of [schedule]"),
+    word("job", "ends by itself, at the times of [schedule] and when it is asked for", |d, _| {
+        d.unit.kind = Type::Job
+    }),
 ];
 
-const CATCH_UP: &[Word<ContainerDraft>] =
-    &[planned_word("once", "one run makes up for all"), planned_word("skip", "nothing")];
+const CATCH_UP: &[Word<ContainerDraft>] = &[
+    word("once", "one run makes up for all", |d, _| schedule(d).catch_up = CatchUp::Once),
+    word("skip", "nothing", |d, _| schedule(d).catch_up = CatchUp::Skip),
+];
 
 const OVERLAP: &[Word<ContainerDraft>] = &[
-    planned_word("forbid", "the new run is left out"),
+    word("forbid", "the new run is left out", |d, _| schedule(d).overlap = Overlap::Forbid),
     planned_word("allow", "both run"),
-    planned_word("replace", "the old run is stopped"),
+    word("replace", "the old run is stopped", |d, _| schedule(d).overlap = Overlap::Replace),
 ];
+
+fn schedule(draft: &mut ContainerDraft) -> &mut Schedule {
+    draft.unit.schedule.get_or_insert_default()
+}

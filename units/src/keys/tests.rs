@@ -120,6 +120,23 @@ const CONTAINER_CASES: &[Case] = &[
     ("ports.p.host_ip", "ports.p.host = 1\nports.p.container = 1", r#""127.0.0.1""#, r#""localhost""#, 105),
     ("type", "", r#""oneshot""#, r#""daemon""#, 107),
     ("remain_after_exit", "", "true", "1", 104),
+    ("schedule.cron", r#"type = "job""#, r#""*/5 0-7 * * 1,3""#, r#""0 0 31 2 *""#, 471),
+    ("schedule.every", r#"type = "job""#, r#""1s""#, r#""999ms""#, 106),
+    ("schedule.on_boot", r#"type = "job""#, r#""0s""#, r#""soon""#, 105),
+    (
+        "schedule.timezone",
+        "type = \"job\"\nschedule.cron = \"* * * * *\"",
+        r#""Europe/Paris""#,
+        r#""Europe/Atlantis""#,
+        105,
+    ),
+    ("schedule.jitter", "type = \"job\"\nschedule.every = \"1h\"", r#""59m""#, r#""1h""#, 472),
+    ("schedule.catch_up", "type = \"job\"\nschedule.every = \"1h\"", r#""skip""#, r#""all""#, 107),
+    ("schedule.deadline", "type = \"job\"\nschedule.every = \"1h\"", r#""5m""#, "300", 105),
+    ("schedule.overlap", "type = \"job\"\nschedule.every = \"1h\"", r#""replace""#, r#""allow""#, 102),
+    ("schedule.without_clock", "type = \"job\"\nschedule.every = \"1h\"", "true", "1", 104),
+    ("job.retries", r#"type = "job""#, "3", "-1", 106),
+    ("job.keep", r#"type = "job""#, "0", "101", 106),
     ("runtime_max", "", r#""1h""#, r#""0s""#, 106),
     ("on_failure", "", r#"["other"]"#, r#"["Other"]"#, 105),
     ("on_success", "", r#"["other"]"#, r#""other""#, 104),
@@ -392,9 +409,19 @@ fn defaults_in_the_table_are_true() {
         if format!("x = {}", row.default).parse::<toml::Table>().is_err() {
             continue;
         }
-        let checked = set_with(row.kind, &format!("{} = {}", row.path, row.default));
+        let with = defaults_company(row.path);
+        let checked = set_with(row.kind, &format!("{} = {}\n{with}", row.path, row.default));
         assert!(checked.declared.is_some(), "{} = {}: {:?}", row.path, row.default, checked.diagnostics);
-        assert_eq!(checked.declared, set_with(row.kind, "").declared, "{} = {}", row.path, row.default);
+        assert_eq!(checked.declared, set_with(row.kind, with).declared, "{} = {}", row.path, row.default);
+    }
+}
+
+/// What a key needs beside it to have an effect at all.
+fn defaults_company(path: &str) -> &'static str {
+    match path.split_once('.') {
+        Some(("schedule", _)) => "type = \"job\"\nschedule.cron = \"* * * * *\"\nschedule.every = \"1h\"",
+        Some(("job", _)) => "type = \"job\"",
+        _ => "",
     }
 }
 

@@ -63,6 +63,7 @@ mod tests {
             memory: 128 << 20,
             kernel_cmdline: ["quiet".to_owned()].into(),
             first_boot: true,
+            ..Facts::default()
         }
     }
 

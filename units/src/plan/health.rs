@@ -5,7 +5,7 @@ use crate::health::{Verdict, blame, passes};
 use crate::human;
 use crate::life::{Event, Life};
 use crate::observed::{Moment, Seen};
-use crate::spec::{OnFailure, Ready, Role, Type, Unit};
+use crate::spec::{OnFailure, Ready, Role, Unit};
 
 /// Whether the unit is ready and each of its checks passes.
 pub fn is_healthy(seen: &Seen) -> bool {
@@ -52,7 +52,7 @@ pub(super) fn plan_health(unit: &Unit, name: &Name, seen: &Seen) -> Option<Actio
 /// The step by which the life of a unit follows its readiness.
 pub fn readiness(unit: &Unit, seen: &Seen) -> Option<Event> {
     // What ready is for a service is done for a oneshot.
-    if unit.kind == Type::Oneshot {
+    if unit.kind.ends() {
         return None;
     }
     match (seen.record.life, is_ready(unit, seen)) {

@@ -5,10 +5,11 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::job::{self, JobEnd};
 use crate::life::{Event, Rest};
 use crate::observed::{NetworkSeen, Record, Run};
 use crate::reference::Reference;
-use crate::restart::{End, after_exit};
+use crate::restart::{End, after_exit, is_success};
 use crate::spec::{Attachment, Depends, Policy, Type};
 use crate::wire::control::ExitReason;
 
@@ -49,6 +50,8 @@ fn named(action: &Action) -> &Name {
         | Action::GiveUp(name, _)
         | Action::Skip(name, _)
         | Action::Refuse(name, _)
+        | Action::BeginSchedule(name)
+        | Action::BeginRun(name, _)
         | Action::Start(name)
         | Action::Attach(name)
         | Action::Release(name)
@@ -89,14 +92,9 @@ fn apply(declared: &Declared, observed: &mut Observed, action: &Action, now: Mom
             record.step(Event::Spawned, now)
         }
         Action::Attach(_) => std::mem::replace(&mut seen.attach, Attach::Done) != Attach::Done,
-        Action::Release(_) => {
-            record.step(Event::Released, now)
-                && record.step(Event::Executed, now)
-                && match declared.units[name].kind {
-                    Type::Service => record.step(Event::BecameReady, now),
-                    // Its one deed is done at once.
-                    Type::Oneshot => return end(declared, observed, name, (ExitReason::Exit, Some(0)), now),
-                }
+        Action::Release(_) => return release(declared, observed, name, now),
+        Action::BeginSchedule(_) | Action::BeginRun(..) => {
+            return apply_to_job(declared, observed, action, now);
         }
         Action::Wait(_) | Action::Skip(..) | Action::Refuse(..) | Action::GiveUp(..) => {
             return apply_without_process(declared, observed, action, now);
@@ -123,6 +121,30 @@ fn apply(declared: &Declared, observed: &mut Observed, action: &Action, now: Mom
         Action::Forget(_) => unreachable!(),
     };
     assert!(done, "{action} came in the wrong state");
+}
+
+/// It is executed, and does what its type does at once.
+fn release(declared: &Declared, observed: &mut Observed, name: &Name, now: Moment) {
+    let record = &mut observed.units.get_mut(name).unwrap().record;
+    let done = record.step(Event::Released, now) && record.step(Event::Executed, now);
+    assert!(done, "{name} was released in the wrong state");
+    match declared.units[name].kind {
+        Type::Service => assert!(record.step(Event::BecameReady, now)),
+        // Takes as long as the test says.
+        Type::Job => job::let_go(record, &observed.facts, now),
+        // Its one deed is done at once.
+        Type::Oneshot => end(declared, observed, name, (ExitReason::Exit, Some(0)), now),
+    }
+}
+
+/// The same for the times of a job.
+fn apply_to_job(declared: &Declared, observed: &mut Observed, action: &Action, now: Moment) {
+    let record = &mut observed.units.get_mut(named(action)).unwrap().record;
+    let unit = &declared.units[named(action)];
+    match action {
+        Action::BeginRun(_, planned) => job::begin_run(unit, record, *planned, (&observed.facts, now)),
+        _ => job::begin_schedule(&mut record.job, &observed.facts, now),
+    }
 }
 
 /// The same for those that come before there is a process.
@@ -154,6 +176,11 @@ fn end(declared: &Declared, observed: &mut Observed, name: &Name, how: End, now:
     seen.record.failures = after.failures;
     seen.record.recent = after.recent;
     seen.record.next_try = after.next_try;
+    if let Some(unit) = declared.units.get(name) {
+        let success = is_success(&unit.restart, how);
+        let end = JobEnd { success, ..JobEnd::without_process(how.0, "") };
+        job::end_try(unit, &mut seen.record, (after.rest, end), (&observed.facts, now));
+    }
 }
 
 /// Plans and applies until nothing is left to do; the actions in order.
@@ -351,6 +378,8 @@ fn no_moment_passes_without_an_action() {
 
 #[path = "tests/graph.rs"]
 mod graph;
+#[path = "tests/jobs.rs"]
+mod jobs;
 #[path = "tests/pause.rs"]
 mod pause;
 #[path = "tests/random.rs"]

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::jobs::is_coming;
 use super::{facts, fingerprint, is_healthy, is_wanted};
 use crate::Name;
 use crate::life::Life;
@@ -71,6 +72,11 @@ impl<'w> View<'w> {
 
     fn seen(&self, name: &Name) -> Option<&'w Seen> {
         self.observed.units.get(name)
+    }
+
+    /// Who comes after a unit.
+    pub(super) fn behind(&self, name: &Name) -> &[&'w Name] {
+        self.behind.get(name).map(Vec::as_slice).unwrap_or_default()
     }
 
     fn edges_of(&self, name: &Name) -> &[Edge<'w>] {
@@ -163,6 +169,7 @@ impl<'w> View<'w> {
         };
         match seen.record.life {
             Life::Failed | Life::Stopped => true,
+            Life::Idle if !is_coming(unit, seen) && !self.is_called(unit) => true,
             Life::Completed => !unit.remains(),
             Life::Idle | Life::Backoff => !is_wanted(unit, seen) || self.is_hopeless(name),
             _ => false,
@@ -221,6 +228,9 @@ impl<'w> View<'w> {
             Some(Life::Failed) => ", which has failed",
             Some(Life::Stopped) => ", which is stopped",
             Some(Life::Completed) => ", which has ended",
+            Some(Life::Idle) if self.declared.units.get(edge.on).is_some_and(|on| on.schedule.is_some()) => {
+                ", which has not run since the boot"
+            }
             Some(Life::Idle) if self.absent.contains(edge.on) => ", which does not start",
             _ => "",
         };
@@ -229,6 +239,9 @@ impl<'w> View<'w> {
 
     /// What a unit without a process waits for, in words, or `None` when nothing holds it back.
     pub fn waits_for(&self, unit: &Unit) -> Option<String> {
+        if let Some(seen) = self.seen(&unit.name).filter(|seen| !is_coming(unit, seen)) {
+            return self.waits_for_run(unit, seen);
+        }
         self.waits_for_unit(unit)
             .or_else(|| facts::missing(&unit.wait_for, &self.observed.facts))
             .or_else(|| self.waits_for_room(unit))
@@ -241,7 +254,7 @@ impl<'w> View<'w> {
                 return false;
             };
             let life = seen.record.life;
-            let first = **other < unit.name && is_wanted(rival, seen);
+            let first = **other < unit.name && is_wanted(rival, seen) && is_coming(rival, seen);
             life.has_process() || first && matches!(life, Life::Idle | Life::Backoff)
         };
         let rivals = self.declared.units.values().filter(|other| other.conflicts.contains(&unit.name));

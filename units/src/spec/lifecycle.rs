@@ -8,8 +8,17 @@ pub enum Type {
     /// It runs until it is stopped.
     #[default]
     Service,
-    /// It does one thing and ends; done is what ready is for a service.
+    /// It does one thing and ends.
     Oneshot,
+    /// It does one thing whenever its time has come or somebody asks for it.
+    Job,
+}
+
+impl Type {
+    /// Whether its process is to end by itself: then done is what ready is for a service.
+    pub fn ends(self) -> bool {
+        self != Self::Service
+    }
 }
 
 /// `[depends.NAME]`.
@@ -238,5 +247,20 @@ pub struct Stop {
 impl Default for Stop {
     fn default() -> Self {
         Self { signal: None, timeout: Duration::from_secs(10) }
+    }
+}
+
+/// `[job]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    /// Further tries of a run that failed.
+    pub retries: u32,
+    /// Runs that are remembered.
+    pub keep: u32,
+}
+
+impl Default for Job {
+    fn default() -> Self {
+        Self { retries: 0, keep: 10 }
     }
 }

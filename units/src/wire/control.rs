@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::Name;
 pub use status::{
-    CheckStatus, ExitReason, LastExit, NodeStatus, PortStatus, ResultStatus, State, Status, UnitStatus,
+    CheckStatus, ExitReason, LastExit, NodeStatus, PortStatus, ResultStatus, RunStatus, State, Status,
+    UnitStatus,
 };
 
 /// Where the supervisor listens.

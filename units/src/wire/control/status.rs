@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 
 use crate::health::Verdict;
+use crate::job::Cause;
 use crate::spec::{Protocol, Role};
 
 /// The answer to Status. The members named in docs/contract.md are stable.
@@ -76,6 +77,12 @@ pub struct UnitStatus {
     pub since_seconds: f64,
     /// RFC 3339: when it will be tried again, in backoff.
     pub next_try: Option<String>,
+    /// RFC 3339: when a job runs next by its schedule, as far as that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_run: Option<String>,
+    /// The last runs of a job, the newest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub runs: Vec<RunStatus>,
     /// How the last run ended.
     pub last_exit: Option<LastExit>,
     /// memory.current, bytes.
@@ -113,6 +120,36 @@ pub struct CheckStatus {
     pub row: u32,
     /// The last ones that were told, the newest last. One like the result before it is told only when it counts.
     pub results: Vec<ResultStatus>,
+}
+
+/// A run of a job that has ended, all its tries together.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunStatus {
+    /// Counts the runs of the job.
+    pub number: u64,
+    /// Why it was: `schedule`, `boot`, `asked` or `needed`.
+    pub cause: Cause,
+    /// RFC 3339: the time of the schedule; the latest run that was missed counts, not those before.
+    pub planned: Option<String>,
+    /// RFC 3339: when its first try began.
+    pub began: String,
+    /// RFC 3339: when it ended; none for one that was interrupted.
+    pub ended: Option<String>,
+    /// How long it took, waits between tries included.
+    pub seconds: Option<f64>,
+    /// Tries that have ended.
+    pub tries: u32,
+    /// Whether its last try was a success.
+    pub success: bool,
+    /// How its last try ended.
+    pub reason: ExitReason,
+    /// Exit code, when it exited.
+    pub code: Option<i32>,
+    /// Signal, when it was killed.
+    pub signal: Option<i32>,
+    /// What else there is to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
 }
 
 /// One result of a check.
@@ -235,4 +272,8 @@ pub enum ExitReason {
     RuntimeMax,
     /// A check of its health failed; `detail` says which.
     Unhealthy,
+    /// The node went down, and nobody knows how far it came.
+    Interrupted,
+    /// A condition did not hold and it was left out; `detail` says which.
+    Skipped,
 }
