@@ -34,6 +34,17 @@ impl Health {
         let check = |name: &String| (name.clone(), CheckSeen { since: now, ..CheckSeen::default() });
         Self { checks: unit.health.keys().map(check).collect(), ..Self::default() }
     }
+
+    /// Of a run whose unit has other checks from now on: what is known of those that stay is kept.
+    pub fn adapt(&mut self, unit: &Unit, now: Moment) {
+        let mut new = Self::begin(unit, now).checks;
+        for (name, check) in &mut new {
+            if let Some(known) = self.checks.remove(name) {
+                *check = known;
+            }
+        }
+        self.checks = new;
+    }
 }
 
 /// What one check has come to.

@@ -123,6 +123,10 @@ pub struct Seen {
     pub attach: Attach,
     /// cgroup.freeze is 1: nothing of it runs, though its processes are there.
     pub frozen: bool,
+    /// Somebody else has changed the limits of its cgroup.
+    pub drifted: bool,
+    /// Its process lives, and not in its cgroup.
+    pub strayed: bool,
 }
 
 impl Seen {
@@ -176,6 +180,12 @@ pub struct Record {
     /// How far it has ever come since boot: what milestones ask for.
     #[serde(default)]
     pub reached: Reached,
+    /// [`crate::change::Identity::process`] of its last run.
+    #[serde(default)]
+    pub ran_as: Option<u64>,
+    /// [`crate::change::Identity::whole`] as it was when it came to rest last.
+    #[serde(default)]
+    pub rests_as: Option<u64>,
     /// Why it is in its state, where no exit tells.
     #[serde(default)]
     pub note: Option<String>,
@@ -222,8 +232,14 @@ pub struct Run {
     pub pid: i32,
     /// When it was made.
     pub started: Moment,
-    /// [`crate::plan::fingerprint`] of the unit it was made from.
+    /// [`crate::change::Identity::process`] of the unit it was made from.
     pub fingerprint: u64,
+    /// [`crate::change::Identity::limits`] as they were written last; none: nobody knows.
+    #[serde(default)]
+    pub limits: Option<u64>,
+    /// [`crate::change::Identity::checks`] of the checks that are carried out; none: nobody knows.
+    #[serde(default)]
+    pub checks: Option<u64>,
     /// Stopping: when it is killed.
     pub stop_deadline: Option<Moment>,
     /// It was killed because it was not ready in time.

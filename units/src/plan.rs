@@ -6,6 +6,7 @@
 mod facts;
 mod health;
 mod jobs;
+mod live;
 mod view;
 
 use std::collections::BTreeSet;
@@ -63,6 +64,14 @@ pub enum Action {
     Freeze(Name),
     /// Let it run again.
     Thaw(Name),
+    /// Write the limits of its cgroup, in place.
+    Update(Name),
+    /// Have other checks carried out than before, in place.
+    Recheck(Name),
+    /// Bring its processes back into its cgroup.
+    Gather(Name),
+    /// Start it as if it had never ended: it is another one now.
+    Reconsider(Name),
     /// Forget a unit that is no longer declared and has no process.
     Forget(Name),
 }
@@ -100,6 +109,10 @@ impl fmt::Display for Action {
             Self::Replace { unit, kill: true, why } => write!(f, "kill {unit}: {why}"),
             Self::Freeze(unit) => write!(f, "freeze {unit}"),
             Self::Thaw(unit) => write!(f, "thaw {unit}"),
+            Self::Update(unit) => write!(f, "write the limits of {unit}"),
+            Self::Recheck(unit) => write!(f, "check {unit} anew"),
+            Self::Gather(unit) => write!(f, "bring {unit} back into its cgroup"),
+            Self::Reconsider(unit) => write!(f, "give {unit} another try: it has changed"),
             Self::Forget(unit) => write!(f, "forget {unit}"),
         }
     }
@@ -125,6 +138,9 @@ impl View<'_> {
         let unit = self.declared.units.get(name);
         let record = &seen.record;
         let due = |deadline: Option<Moment>| deadline.is_some_and(|deadline| deadline <= now);
+        if seen.strayed && record.life.has_process() {
+            return Some(Action::Gather(name.clone()));
+        }
         // One that has to go is thawed first: it could not hear its stop signal.
         let paused = seen.is_paused() && !self.must_stop(name, seen);
         if paused != seen.frozen {
@@ -135,6 +151,9 @@ impl View<'_> {
         }
         if self.must_stop(name, seen) {
             return self.plan_stop(name, seen);
+        }
+        if let Some(action) = self.plan_live(name, seen) {
+            return Some(action);
         }
         let unhealthy = |unit| {
             health::plan_health(unit, name, seen).or_else(|| health::plan_watchdog(unit, name, seen, now))
@@ -283,11 +302,6 @@ fn put_off(run: &Run, deadline: Moment) -> Moment {
 fn wait_deadline(unit: &Unit, seen: &Seen) -> Option<Moment> {
     let timeout = unit.wait_for.timeout;
     seen.record.waits_since.filter(|_| !timeout.is_zero()).map(|since| since.after(timeout))
-}
-
-/// Tells two versions of a unit apart.
-pub fn fingerprint(unit: &Unit) -> u64 {
-    fnv(&[&format!("{unit:?}")])
 }
 
 /// A hash that spreads names and hides nothing.

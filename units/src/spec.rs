@@ -15,6 +15,7 @@ mod storage;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::change::Identity;
 use crate::quantity::Amount;
 pub use crate::schedule::{CatchUp, Cron, Overlap, Schedule, Zone};
 use crate::{Name, Reference};
@@ -42,6 +43,22 @@ pub struct Declared {
     pub networks: BTreeMap<Name, Network>,
     /// `kind = "volume"`, with every volume that a mount names and no file declares.
     pub volumes: BTreeMap<Name, Volume>,
+    /// Of the units for which [`Declared::identify`] was called.
+    pub identities: BTreeMap<Name, Identity>,
+}
+
+impl Declared {
+    /// Computes every unit's identity once, together with what of the rest of the node its process depends on.
+    pub fn identify<D: std::fmt::Debug>(&mut self, outside: impl Fn(&Self, &Unit) -> D) {
+        let of = |unit: &Unit| (unit.name.clone(), Identity::of(unit).with(&outside(self, unit)));
+        self.identities = self.units.values().map(of).collect();
+    }
+
+    /// The identity of a unit; of one that is not declared, none.
+    pub fn identity(&self, unit: &Name) -> Option<Identity> {
+        let kept = self.identities.get(unit).copied();
+        kept.or_else(|| self.units.get(unit).map(Identity::of))
+    }
 }
 
 /// The network of units that are in bridge mode and name none.

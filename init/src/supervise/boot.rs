@@ -10,8 +10,8 @@ use berth_runtime::Cgroup;
 use berth_runtime::cgroup::{CgroupError, Limits};
 use berth_units::Name;
 use berth_units::addresses::{Leases, assign};
-use berth_units::life::{Event, Life};
-use berth_units::observed::{Attach, Observed, Record, Seen};
+use berth_units::life::Life;
+use berth_units::observed::{Observed, Record, Seen};
 use berth_units::spec::Declared;
 use berth_units::wire::control::{CONTROL_SOCKET, ExitReason};
 use berth_units::wire::event::EVENTS_DIR;
@@ -25,6 +25,7 @@ use super::clients::Clients;
 use super::container::{CGROUPS_DIR, cgroup_dir};
 use super::daemons::{Daemons, Kind};
 use super::disks::{self, DATA_DIR, Disk, FACTORY_DIR};
+use super::drift::Drift;
 use super::events::{Told, describe_set};
 use super::facts::{ClockWatch, PathWatch};
 use super::journal::Journal;
@@ -34,7 +35,7 @@ use super::poll::{Interest, Poll, Source};
 use super::records::{self, UNITS_DIR};
 use super::source::{Set, read_set};
 use super::watches::{CgroupEvents, UnitFiles};
-use super::{Error, LISTENER, Supervisor, clock, program, status, volumes};
+use super::{Error, LISTENER, Supervisor, clock, network, program, status, volumes};
 use crate::channel::Channel;
 use crate::kmsg::Chain;
 use crate::{coldplug, error, notice};
@@ -93,6 +94,8 @@ impl Supervisor {
             checkers: Checkers::default(),
             ears: Ears::default(),
             cgroup_events: CgroupEvents::new(),
+            drift: Drift::default(),
+            next_plan: None,
             unit_files: UnitFiles::default(),
             path_watch: PathWatch::new(),
             clock_watch: ClockWatch::new()?,
@@ -197,18 +200,16 @@ impl Supervisor {
             }
             let populated = cgroup.populated().unwrap_or(false);
             let life = record.life;
-            let seen = Seen {
-                record,
-                populated,
-                killed: false,
-                attach: Attach::Unasked,
-                frozen: cgroup.is_frozen(),
-            };
+            let seen = Seen { record, populated, frozen: cgroup.is_frozen(), ..Seen::default() };
             self.observed.units.insert(name.clone(), seen);
             // A held process has ended with the supervisor that held it, unless it had just been let go; what runs
             // may not have been found ready yet.
             if matches!(life, Life::Held | Life::SetUp | Life::Running) {
                 self.watch_status(&name);
+            }
+            // Nobody has watched while there was no supervisor.
+            if populated {
+                self.drift.suspect(name.clone());
             }
             // Its end was written down before it was done, and nothing else would ever do it.
             if life == Life::Killing {
@@ -245,29 +246,31 @@ impl Supervisor {
     }
 
     /// Puts a set in force: addresses, the network, and what is planned from now on.
-    pub(super) fn take_set(&mut self, set: Set) {
+    pub(super) fn take_set(&mut self, mut set: Set) {
         self.resume_jobs(&set.declared);
         for name in set.declared.units.keys() {
             self.observed.units.entry(name.clone()).or_default();
         }
         self.settle_leases(&set.declared);
-        self.reconsider_skipped(&set.declared);
         self.set_seen = Some(describe_set(&set));
-        self.set = set;
+        let leases = &self.leases;
+        set.declared.identify(|declared, unit| {
+            (network::interfaces(declared, leases, unit), network::etc_files(declared, leases, unit))
+        });
+        let before = std::mem::replace(&mut self.set, set);
         volumes::settle(&self.set.declared);
         self.observed.networks.clear();
         self.declare_network();
-        self.greet_daemon(Kind::Log);
+        self.tell_log_of_set(&before.declared);
     }
 
-    /// A unit that was left out is looked at again when its file says something else.
-    fn reconsider_skipped(&mut self, declared: &Declared) {
-        let changed = |name: &Name| self.set.declared.units.get(name) != declared.units.get(name);
-        let skipped = self.observed.units.iter().filter(|(_, seen)| seen.record.life == Life::Skipped);
-        let names: Vec<_> = skipped.map(|(name, _)| name.clone()).filter(changed).collect();
-        // The first set after a start of the supervisor tells nothing of what was before.
-        for name in names.iter().filter(|_| !self.set.origin.is_empty()) {
-            self.step(name, Event::StartAsked);
+    /// Tells the log process of units whose output is treated differently from now on.
+    fn tell_log_of_set(&mut self, before: &Declared) {
+        let of = |declared: &Declared, name: &Name| declared.units.get(name).map(|unit| unit.log.clone());
+        let differs = |name: &&Name| of(before, name) != of(&self.set.declared, name);
+        let names: Vec<_> = self.observed.units.keys().filter(differs).cloned().collect();
+        for name in names {
+            self.tell_log(&name);
         }
     }
 

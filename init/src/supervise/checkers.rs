@@ -85,6 +85,12 @@ impl Supervisor {
         }
     }
 
+    /// Ends the checker of a unit; another one starts in its place where one is due.
+    pub(super) fn end_checker(&mut self, name: &Name) {
+        self.checkers.0.remove(name);
+        self.poll.forget(&Source::Checker(name.clone()));
+    }
+
     fn start_checker(&mut self, name: &Name, run: u64) {
         let process = self.try_start_checker(name);
         let fresh = Checker { run, process: None, failures: 0, next_try: clock::now() };

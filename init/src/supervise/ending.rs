@@ -81,6 +81,7 @@ impl Supervisor {
             Rest::Backoff | Rest::Failed => {}
         }
         let end = jobs::end_of(unit, &last);
+        record.rests_as = self.set.declared.identity(name).map(|identity| identity.whole);
         record.failures = after.failures;
         record.recent = after.recent;
         record.last_exit = Some(last);

@@ -41,6 +41,10 @@ impl Supervisor {
             Action::Replace { unit, kill, why } => self.replace(unit, *kill, why),
             Action::Freeze(name) => self.freeze(name, true),
             Action::Thaw(name) => self.freeze(name, false),
+            Action::Update(name) => self.update(name),
+            Action::Recheck(name) => self.recheck(name),
+            Action::Gather(name) => self.gather(name),
+            Action::Reconsider(name) => self.reconsider(name),
             Action::Forget(name) => self.forget(name),
         }
     }

@@ -24,7 +24,7 @@ use crate::{error, notice, warning};
 impl Supervisor {
     /// Has a unit's cgroup.events tell us when its last process is gone.
     pub(super) fn watch_cgroup(&mut self, unit: &Name) {
-        if let Err(error) = self.cgroup_events.watch(unit, &cgroup_dir(unit).join("cgroup.events")) {
+        if let Err(error) = self.cgroup_events.watch(unit, &cgroup_dir(unit)) {
             error!("cannot watch the cgroup of '{unit}': {error}; looking at times instead");
         }
     }
@@ -36,7 +36,8 @@ impl Supervisor {
     }
 
     pub(super) fn cgroups_changed(&mut self) {
-        self.cgroup_events.drain();
+        let changed = self.cgroup_events.changed();
+        self.note_drift(changed);
         self.look_at_freezers();
         let names: Vec<_> = self.emptying().cloned().collect();
         for name in names {

@@ -15,6 +15,7 @@ mod container;
 mod control;
 mod daemons;
 mod disks;
+mod drift;
 mod ending;
 mod events;
 mod execute;
@@ -51,7 +52,7 @@ use berth_units::Name;
 use berth_units::addresses::Leases;
 use berth_units::news::{NodeSeen, SetSeen};
 use berth_units::observed::{Moment, Observed, Record};
-use berth_units::plan::{is_drained, next_wake, plan};
+use berth_units::plan::{View, is_drained};
 use berth_units::wire::image::Index;
 use berth_units::wire::init::ToInit;
 use berth_units::wire::net::UplinkState;
@@ -111,6 +112,9 @@ struct Supervisor {
     checkers: Checkers,
     ears: notify::Ears,
     cgroup_events: watches::CgroupEvents,
+    drift: drift::Drift,
+    /// When to plan again if nothing happens before, as the last plan says.
+    next_plan: Option<Moment>,
     unit_files: watches::UnitFiles,
     path_watch: facts::PathWatch,
     clock_watch: facts::ClockWatch,
@@ -132,6 +136,7 @@ pub fn run(channel: Channel) -> Result<(), Error> {
     supervisor.settle_lost_runs();
     supervisor.hear_all();
     loop {
+        supervisor.look_for_drift();
         supervisor.reconcile()?;
         supervisor.settle_checkers();
         let events = supervisor.poll.wait(supervisor.timeout()).map_err(Error::Poll)?;
@@ -154,7 +159,9 @@ impl Supervisor {
         self.hear_the_late();
         self.tell_node();
         for _ in 0..ROUNDS_MAX {
-            let actions = plan(&self.set.declared, &self.observed, clock::now());
+            let view = View::new(&self.set.declared, &self.observed);
+            let actions = view.plan(clock::now());
+            self.next_plan = view.next_wake();
             if actions.is_empty() {
                 return self.say_drained();
             }
@@ -176,8 +183,11 @@ impl Supervisor {
 
     /// How long nothing has to be done unless something happens.
     fn timeout(&self) -> Option<Duration> {
-        let units = next_wake(&self.set.declared, &self.observed);
-        let wakes = [units, self.daemons.next_wake(), self.checkers.next_wake(), self.ears.next_wake()];
+        if self.drift.is_due() {
+            return Some(Duration::ZERO);
+        }
+        let wakes =
+            [self.next_plan, self.daemons.next_wake(), self.checkers.next_wake(), self.ears.next_wake()];
         let next = wakes.into_iter().flatten().min().map(|next| next.since(clock::now()));
         let look = self.emptying().next().map(|_| SECOND_LOOK);
         next.into_iter().chain(look).min()

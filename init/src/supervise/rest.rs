@@ -27,9 +27,11 @@ impl Supervisor {
     /// It is left out.
     pub(super) fn skip(&mut self, name: &Name, why: &str) {
         notice!("{name} skipped: {why}");
+        let identity = self.set.declared.identity(name);
         if let Some(seen) = self.observed.units.get_mut(name)
             && seen.record.step(Event::Skipped, clock::now())
         {
+            seen.record.rests_as = identity.map(|identity| identity.whole);
             seen.record.note = Some(why.to_owned());
         }
         self.end_run(name, ExitReason::Skipped, why);
@@ -41,10 +43,12 @@ impl Supervisor {
         notice!("{name}: could not be started: {why}");
         let at = rfc3339(clock::wall());
         let detail = Some(why.to_owned());
+        let identity = self.set.declared.identity(name);
         if let Some(seen) = self.observed.units.get_mut(name) {
             seen.record.last_exit =
                 Some(LastExit { reason: ExitReason::StartFailed, code: None, signal: None, at, detail });
             seen.record.step(Event::Exited(Rest::Failed), clock::now());
+            seen.record.rests_as = identity.map(|identity| identity.whole);
         }
         self.end_run(name, ExitReason::StartFailed, why);
         self.chain(name, Rest::Failed);

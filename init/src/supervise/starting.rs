@@ -9,7 +9,7 @@ use berth_units::health::Health;
 use berth_units::launch::launch;
 use berth_units::life::Event;
 use berth_units::observed::{Attach, Run};
-use berth_units::plan::{comes_after, fingerprint};
+use berth_units::plan::comes_after;
 use berth_units::spec::{LogSink, Ready, Unit};
 use berth_units::wire::control::ExitReason;
 use rustix::io::Errno;
@@ -38,8 +38,8 @@ impl Supervisor {
         let image = container::find_image(&self.images.images, unit)?.clone();
         let launch = launch(unit, &image.config)?;
         let cgroup = Cgroup::renew(cgroup_dir(&unit.name))?;
-        self.watch_cgroup(&unit.name);
         limits::apply(&cgroup, &limits::limits(unit, self.node_memory)?)?;
+        self.watch_cgroup(&unit.name);
         let context = Context { declared: &self.set.declared, leases: &self.leases };
         let spec = container::spec(&context, unit, &image, &launch)?;
         let (stdout, stderr) = self.log_pipes(unit)?;
@@ -54,15 +54,19 @@ impl Supervisor {
         // Kept before the process is noted: the next supervisor needs it for every process that it finds noted.
         let status = held.status.try_clone().map_err(system("keep a status pipe"))?;
         self.link.keep(&fd_name("status", &unit.name), status).map_err(system("keep a status pipe"))?;
+        let identity = self.set.declared.identity(&unit.name).unwrap_or_default();
         let Some(seen) = self.observed.units.get_mut(&unit.name) else {
             return Ok(());
         };
         seen.record.runs += 1;
+        seen.record.ran_as = Some(identity.process);
         seen.record.run = Some(Run {
             number: seen.record.runs,
             pid: held.pid,
             started: clock::now(),
-            fingerprint: fingerprint(unit),
+            fingerprint: identity.process,
+            limits: Some(identity.limits),
+            checks: Some(identity.checks),
             after: comes_after(&self.set.declared, unit),
             ..Run::default()
         });
@@ -71,6 +75,8 @@ impl Supervisor {
         seen.killed = false;
         seen.frozen = false;
         seen.attach = Attach::Unasked;
+        seen.drifted = false;
+        seen.strayed = false;
         self.step(&unit.name, Event::Spawned);
         self.held.insert(unit.name.clone(), held);
         Ok(())

@@ -146,7 +146,9 @@ fn why(view: &View<'_>, unit: Option<&Unit>, seen: &Seen) -> Option<String> {
         Life::Running if unit.kind.ends() => Some("is ready when it has ended".to_owned()),
         Life::Running => health::waits_for(unit, &record.health)
             .or_else(|| Some("runs, and has not said that it is ready".to_owned())),
-        Life::Ready => health::complaint(unit, &record.health).or_else(|| talk(seen)),
+        Life::Ready => {
+            health::complaint(unit, &record.health).or_else(|| record.note.clone()).or_else(|| talk(seen))
+        }
         Life::Stopping | Life::Killing => record.run.as_ref()?.unhealthy.clone(),
         Life::Skipped => record.note.as_ref().map(|note| format!("skipped: {note}")),
         Life::Backoff | Life::Failed => record.last_exit.as_ref().map(ToString::to_string),

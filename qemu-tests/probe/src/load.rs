@@ -1,5 +1,8 @@
 //! Bad company: takes memory, processors and process numbers.
 
+use std::fs;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -8,6 +11,7 @@ use berth_probe::Burnt;
 use nix::sys::signal::{SigSet, Signal};
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions};
+use rustix::thread::move_into_link_name_space;
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::Outcome;
@@ -121,4 +125,37 @@ pub fn orphan_parent(count: u64) -> Outcome {
         drop(myself(&["exit", "0"]).spawn()?);
     }
     Ok(())
+}
+
+/// Leaves the cgroup of its unit and removes it, so that whoever keeps it cannot have seen it half done.
+pub fn stray(cgroups: &Path, unit: &str) -> Outcome {
+    // Out of a namespace of cgroups nobody is let; the node's has all of them.
+    let node = fs::File::open("/node-proc/1/ns/cgroup")?;
+    move_into_link_name_space(node.as_fd(), None)?;
+    let supervisor = freeze_supervisor(cgroups)?;
+    // Zero is the writer itself.
+    let gone = fs::write(cgroups.join("cgroup.procs"), "0")
+        .and_then(|()| fs::remove_dir(cgroups.join("units").join(unit)));
+    fs::write(supervisor.join("cgroup.freeze"), "0")?;
+    gone?;
+    println!("the cgroup is gone");
+    Ok(())
+}
+
+/// Writes a file that nobody sees being written: the supervisor is frozen meanwhile, and then killed.
+pub fn unseen(cgroups: &Path, path: &str, text: &str) -> Outcome {
+    let supervisor = freeze_supervisor(cgroups)?;
+    fs::write(path, text)?;
+    fs::write(supervisor.join("cgroup.kill"), "1")?;
+    // Who is killed does not run again; the next one has to.
+    Ok(fs::write(supervisor.join("cgroup.freeze"), "0")?)
+}
+
+fn freeze_supervisor(cgroups: &Path) -> Result<PathBuf, Box<dyn std::error::Error>> {
+    let supervisor = cgroups.join("system/supervise");
+    fs::write(supervisor.join("cgroup.freeze"), "1")?;
+    while !fs::read_to_string(supervisor.join("cgroup.events"))?.contains("frozen 1") {
+        thread::yield_now();
+    }
+    Ok(supervisor)
 }

@@ -11,6 +11,7 @@ mod report;
 mod talk;
 
 use std::error::Error;
+use std::path::Path;
 use std::process::ExitCode;
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -54,6 +55,8 @@ const USAGE: &str = "usage: probe COMMAND
   delete-link NAME          take a network interface away
   shift-clock SECONDS       set the clock on the wall, forward or back
   delete-table NAME         take an nftables table of family inet away
+  stray UNIT                leave the unit's cgroup, remove it while the supervisor is frozen, then sleep
+  unseen PATH TEXT          replace a file's content while the supervisor is frozen, then kill it
   orphans COUNT             so many processes whose parent is gone";
 
 fn main() -> ExitCode {
@@ -114,6 +117,8 @@ fn run(words: &[&str]) -> Result<u8, Box<dyn Error>> {
         ["eat-memory", mib] => load::eat_memory(mib.parse()?),
         ["fork-bomb"] => load::fork_bomb(),
         ["burn-cpu", seconds, threads] => load::burn_cpu(seconds.parse()?, threads.parse()?),
+        ["stray", unit] => load::stray(Path::new("/cgroup"), unit).and_then(|()| load::sleep()),
+        ["unseen", path, text] => load::unseen(Path::new("/cgroup"), path, text),
         ["orphans", count] => load::orphans(count.parse()?),
         ["orphan-parent", count] => load::orphan_parent(count.parse()?),
         _ => {

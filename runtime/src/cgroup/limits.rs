@@ -115,6 +115,35 @@ pub struct IoMax {
 type Write = (String, String);
 
 impl Limits {
+    /// Interface files whose limits can change in place, each with what a new group has in it; by device nothing.
+    /// Not among them: processors and huge pages, whose change needs a new process, and files without a key.
+    pub const KNOBS: [(&str, &str); 19] = [
+        ("memory.min", "0"),
+        ("memory.low", "0"),
+        ("memory.high", "max"),
+        ("memory.max", "max"),
+        ("memory.swap.high", "max"),
+        ("memory.swap.max", "max"),
+        ("memory.zswap.max", "max"),
+        ("memory.zswap.writeback", "1"),
+        ("memory.oom.group", "0"),
+        ("cpu.idle", "0"),
+        ("cpu.weight", "100"),
+        ("cpu.max", "max 100000"),
+        ("cpu.max.burst", "0"),
+        ("cpu.uclamp.min", "0"),
+        ("cpu.uclamp.max", "max"),
+        ("pids.max", "max"),
+        ("cgroup.max.descendants", "max"),
+        ("io.prio.class", "no-change"),
+        ("io.weight", "default 100"),
+    ];
+
+    /// Whether that interface file holds a limit that can change in place.
+    pub fn is_knob(name: &str) -> bool {
+        name == "io.latency" || Self::KNOBS.iter().any(|(knob, _)| *knob == name)
+    }
+
     /// What is written where, in an order in which no limit is refused for another's sake.
     pub fn plan_writes(&self) -> Vec<Write> {
         let raw = self.raw.iter().map(|(knob, value)| (knob.clone(), value.clone()));

@@ -5,6 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::change::Identity;
 use crate::job::{self, JobEnd};
 use crate::life::{Event, Rest};
 use crate::observed::{NetworkSeen, Record, Run};
@@ -23,6 +24,10 @@ fn name(text: &str) -> Name {
 
 fn unit(text: &str) -> Unit {
     Unit::new(name(text), Reference::parse("probe").unwrap())
+}
+
+fn fingerprint(unit: &Unit) -> u64 {
+    Identity::of(unit).process
 }
 
 /// Units `u0`, `u1`, …; each may depend on those before it, so there is no cycle.
@@ -61,6 +66,10 @@ fn named(action: &Action) -> &Name {
         | Action::Replace { unit: name, .. }
         | Action::Freeze(name)
         | Action::Thaw(name)
+        | Action::Update(name)
+        | Action::Recheck(name)
+        | Action::Gather(name)
+        | Action::Reconsider(name)
         | Action::Forget(name) => name,
     }
 }
@@ -79,14 +88,8 @@ fn apply(declared: &Declared, observed: &mut Observed, action: &Action, now: Mom
         Action::TryAgain(_) => record.step(Event::TryAgain, now),
         Action::Start(_) => {
             record.runs += 1;
-            record.run = Some(Run {
-                number: record.runs,
-                pid: 1,
-                started: now,
-                fingerprint: fingerprint(&declared.units[name]),
-                after: comes_after(declared, &declared.units[name]),
-                ..Run::default()
-            });
+            record.run = Some(Run { number: record.runs, ..begun(declared, name, now) });
+            record.ran_as = record.run.as_ref().map(|run| run.fingerprint);
             seen.populated = true;
             seen.attach = Attach::Unasked;
             record.step(Event::Spawned, now)
@@ -95,6 +98,9 @@ fn apply(declared: &Declared, observed: &mut Observed, action: &Action, now: Mom
         Action::Release(_) => return release(declared, observed, name, now),
         Action::BeginSchedule(_) | Action::BeginRun(..) => {
             return apply_to_job(declared, observed, action, now);
+        }
+        Action::Update(_) | Action::Recheck(_) | Action::Gather(_) | Action::Reconsider(_) => {
+            return live::apply(declared, seen, action, now);
         }
         Action::Wait(_) | Action::Skip(..) | Action::Refuse(..) | Action::GiveUp(..) => {
             return apply_without_process(declared, observed, action, now);
@@ -147,6 +153,26 @@ fn apply_to_job(declared: &Declared, observed: &mut Observed, action: &Action, n
     }
 }
 
+/// The same set with every identity computed, as the supervisor has it.
+fn identified(declared: &Declared) -> Declared {
+    let identity = |(name, unit): (&Name, &Unit)| (name.clone(), Identity::of(unit));
+    Declared { identities: declared.units.iter().map(identity).collect(), ..declared.clone() }
+}
+
+/// A run that begins.
+fn begun(declared: &Declared, name: &Name, now: Moment) -> Run {
+    let identity = declared.identity(name).unwrap();
+    Run {
+        pid: 1,
+        started: now,
+        fingerprint: identity.process,
+        limits: Some(identity.limits),
+        checks: Some(identity.checks),
+        after: comes_after(declared, &declared.units[name]),
+        ..Run::default()
+    }
+}
+
 /// The same for those that come before there is a process.
 fn apply_without_process(declared: &Declared, observed: &mut Observed, action: &Action, now: Moment) {
     let name = named(action);
@@ -155,6 +181,7 @@ fn apply_without_process(declared: &Declared, observed: &mut Observed, action: &
         Action::Wait(_) => record.waits_since = Some(now),
         Action::Skip(_, why) => {
             assert!(record.step(Event::Skipped, now));
+            record.rests_as = declared.identity(name).map(|identity| identity.whole);
             record.note = Some(why.clone());
         }
         Action::Refuse(..) => assert!(record.step(Event::Exited(Rest::Failed), now)),
@@ -173,6 +200,7 @@ fn end(declared: &Declared, observed: &mut Observed, name: &Name, how: End, now:
     let after = after_exit(declared.units.get(name), &seen.record, how, now);
     seen.populated = false;
     assert!(seen.record.step(Event::Exited(after.rest), now), "{name} ended in {:?}", seen.record.life);
+    seen.record.rests_as = declared.identity(name).map(|identity| identity.whole);
     seen.record.failures = after.failures;
     seen.record.recent = after.recent;
     seen.record.next_try = after.next_try;
@@ -185,6 +213,7 @@ fn end(declared: &Declared, observed: &mut Observed, name: &Name, how: End, now:
 
 /// Plans and applies until nothing is left to do; the actions in order.
 fn settle(declared: &Declared, observed: &mut Observed, now: Moment) -> Vec<Action> {
+    let declared = &identified(declared);
     let mut all = Vec::new();
     for _ in 0..200 {
         let actions = plan(declared, observed, now);
@@ -380,6 +409,8 @@ fn no_moment_passes_without_an_action() {
 mod graph;
 #[path = "tests/jobs.rs"]
 mod jobs;
+#[path = "tests/live.rs"]
+mod live;
 #[path = "tests/pause.rs"]
 mod pause;
 #[path = "tests/random.rs"]

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::jobs::is_coming;
-use super::{facts, fingerprint, is_healthy, is_wanted};
+use super::{facts, is_healthy, is_wanted};
 use crate::Name;
 use crate::life::Life;
 use crate::observed::{NetworkSeen, Observed, Reached, Seen};
@@ -108,7 +108,7 @@ impl<'w> View<'w> {
             let leave = if seen.record.again { self.restart_or_stop(name) } else { Leave::Stop };
             return (!own).then_some(leave);
         }
-        if seen.record.again || run.is_some_and(|run| run.fingerprint != fingerprint(unit)) {
+        if seen.record.again || run.is_some_and(|run| self.is_other(name, run.fingerprint)) {
             return Some(self.restart_or_stop(name));
         }
         self.follow(name)
@@ -124,6 +124,11 @@ impl<'w> View<'w> {
         self.edges_of(name).iter().any(|edge| {
             edge.depends.strength != Strength::Wants && !self.holds(edge) && self.is_gone(edge.on)
         })
+    }
+
+    /// Whether a unit needs another process than one that was made with that fingerprint.
+    fn is_other(&self, name: &Name, fingerprint: u64) -> bool {
+        self.declared.identity(name).is_some_and(|identity| identity.process != fingerprint)
     }
 
     /// What a unit does because of those that it needs.

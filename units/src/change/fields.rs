@@ -1,0 +1,218 @@
+//! A unit key by key. Each struct is taken apart whole, so that a field that nobody thought of does not compile.
+
+use std::borrow::Borrow;
+use std::fmt::Debug;
+
+use crate::spec::{Attachment, Cpu, Image, Io, Log, LogSink, Memory, Pids, Process, Restart, Stop, Unit};
+
+use super::show::{Bytes, Show};
+use super::{Means, means};
+
+/// One key of a unit.
+pub(super) struct Field<'u> {
+    /// As its row or the table above it is called: `memory.max`, `env`.
+    pub key: &'static str,
+    /// Of a table whose entries the user names: which.
+    pub entry: Option<&'u str>,
+    /// What carries its change out.
+    pub means: Means,
+    /// What it says.
+    pub value: Value<'u>,
+}
+
+/// What a key says.
+#[derive(Clone, Copy)]
+pub(super) enum Value<'u> {
+    /// It may be a secret, or is too long to be read.
+    Hidden(&'u dyn Debug),
+    /// It may be shown.
+    Shown(&'u dyn Show),
+}
+
+impl Value<'_> {
+    pub fn debug(&self) -> &dyn Debug {
+        match self {
+            Self::Hidden(value) => value,
+            Self::Shown(value) => value,
+        }
+    }
+
+    pub fn show(&self) -> Option<String> {
+        match self {
+            Self::Hidden(_) => None,
+            Self::Shown(value) => Some(value.show()),
+        }
+    }
+}
+
+impl Field<'_> {
+    /// As in the file: `env.LOG_LEVEL`, `networks.apps.aliases`.
+    pub fn path(&self) -> String {
+        match (self.entry, self.key.split_once(".*")) {
+            (None, _) => self.key.to_owned(),
+            (Some(entry), Some((table, rest))) => format!("{table}.{entry}{rest}"),
+            (Some(entry), None) => format!("{}.{entry}", self.key),
+        }
+    }
+}
+
+/// A key with its means, looked up when this is compiled. Safe where the table has no word of it: a new process takes
+/// everything in.
+macro_rules! key {
+    ($path:literal) => {
+        const {
+            match means($path) {
+                Some(means) => ($path, means),
+                None => ($path, Means::Process),
+            }
+        }
+    };
+}
+
+/// Whoever is shown the fields.
+type See<'s> = dyn FnMut(Field<'_>) + 's;
+
+/// Shows every key of a unit.
+pub(super) fn fields(unit: &Unit, see: &mut See<'_>) {
+    #[rustfmt::skip]
+    let Unit {
+        // Whose it is.
+        name: _,
+        description, documentation, enabled, start, labels,
+        image, rootfs, process, env,
+        memory, cpu, pids, io, cpuset, hugetlb, hugetlb_rsvd, cgroup_raw,
+        mounts, network, hostname, networks, ports, sockets,
+        kind, schedule, job, remain_after_exit, depends, after, before, conflicts, wait_for, conditions,
+        ready, watchdog, health, start_timeout, runtime_max, restart, on_failure, on_success, stop,
+        log, security,
+    } = unit;
+    hidden(see, key!("description"), description);
+    hidden(see, key!("documentation"), documentation);
+    shown(see, key!("enabled"), enabled);
+    shown(see, key!("start"), start);
+    entries(see, key!("labels"), labels);
+    let Image { reference } = image;
+    shown(see, key!("image.ref"), reference);
+    hidden(see, key!("rootfs"), rootfs);
+    program(see, process);
+    entries(see, key!("env"), env);
+    resources(see, (memory, cpu, pids, io));
+    hidden(see, key!("cpuset"), cpuset);
+    entries(see, key!("hugetlb"), hugetlb);
+    hidden(see, key!("hugetlb_rsvd"), hugetlb_rsvd);
+    entries(see, key!("cgroup.raw"), cgroup_raw);
+    entries(see, key!("mounts"), mounts);
+    hidden(see, key!("network.mode"), network);
+    hidden(see, key!("network.hostname"), hostname);
+    for (name, Attachment { ipv4, aliases }) in networks {
+        entry(see, key!("networks.*.ipv4"), name.as_str(), ipv4);
+        entry(see, key!("networks.*.aliases"), name.as_str(), aliases);
+    }
+    entries(see, key!("ports"), ports);
+    entries(see, key!("sockets"), sockets);
+    hidden(see, key!("type"), kind);
+    hidden(see, key!("schedule"), schedule);
+    hidden(see, key!("job"), job);
+    hidden(see, key!("remain_after_exit"), remain_after_exit);
+    entries(see, key!("depends"), depends);
+    hidden(see, key!("after"), after);
+    hidden(see, key!("before"), before);
+    hidden(see, key!("conflicts"), conflicts);
+    hidden(see, key!("wait_for"), wait_for);
+    hidden(see, key!("conditions"), conditions);
+    hidden(see, key!("ready"), ready);
+    shown(see, key!("watchdog"), watchdog);
+    entries(see, key!("health"), health);
+    shown(see, key!("start_timeout"), start_timeout);
+    shown(see, key!("runtime_max"), runtime_max);
+    endings(see, restart, stop);
+    hidden(see, key!("on_failure"), on_failure);
+    hidden(see, key!("on_success"), on_success);
+    output(see, log);
+    hidden(see, key!("security"), security);
+}
+
+fn program(see: &mut See<'_>, process: &Process) {
+    let Process { entrypoint, args, workdir, user, groups, umask, rlimits, oom_score_adj } = process;
+    hidden(see, key!("process.entrypoint"), entrypoint);
+    hidden(see, key!("process.args"), args);
+    hidden(see, key!("process.workdir"), workdir);
+    hidden(see, key!("process.user"), user);
+    hidden(see, key!("process.groups"), groups);
+    hidden(see, key!("process.umask"), umask);
+    entries(see, key!("process.rlimits"), rlimits);
+    hidden(see, key!("process.oom_score_adj"), oom_score_adj);
+}
+
+fn resources(see: &mut See<'_>, (memory, cpu, pids, io): (&Memory, &Cpu, &Pids, &Io)) {
+    #[rustfmt::skip]
+    let Memory {
+        max, high, low, min, swap_max, swap_high, zswap_max, zswap_writeback, oom_group, shm_size,
+    } = memory;
+    shown(see, key!("memory.max"), max);
+    shown(see, key!("memory.high"), high);
+    shown(see, key!("memory.low"), low);
+    shown(see, key!("memory.min"), min);
+    shown(see, key!("memory.swap_max"), swap_max);
+    shown(see, key!("memory.swap_high"), swap_high);
+    shown(see, key!("memory.zswap_max"), zswap_max);
+    shown(see, key!("memory.zswap_writeback"), zswap_writeback);
+    shown(see, key!("memory.oom_group"), oom_group);
+    shown(see, key!("memory.shm_size"), &Bytes(*shm_size));
+    let Cpu { max, period, burst, weight, idle, uclamp_min, uclamp_max } = cpu;
+    shown(see, key!("cpu.max"), max);
+    shown(see, key!("cpu.period"), period);
+    shown(see, key!("cpu.burst"), burst);
+    shown(see, key!("cpu.weight"), weight);
+    shown(see, key!("cpu.idle"), idle);
+    hidden(see, key!("cpu.uclamp_min"), uclamp_min);
+    hidden(see, key!("cpu.uclamp_max"), uclamp_max);
+    let Pids { max } = pids;
+    shown(see, key!("pids.max"), max);
+    let Io { weight, limits, prio_class } = io;
+    shown(see, key!("io.weight"), weight);
+    entries(see, key!("io.limits"), limits);
+    hidden(see, key!("io.prio_class"), prio_class);
+}
+
+fn endings(see: &mut See<'_>, restart: &Restart, stop: &Stop) {
+    shown(see, key!("restart.policy"), &restart.policy);
+    hidden(see, key!("restart"), &Restart { policy: Restart::default().policy, ..restart.clone() });
+    let Stop { signal, timeout } = stop;
+    hidden(see, key!("stop.signal"), signal);
+    shown(see, key!("stop.timeout"), timeout);
+}
+
+fn output(see: &mut See<'_>, log: &Log) {
+    let Log { to, max_size, keep } = log;
+    shown(see, key!("log.to"), to);
+    // With no log the process writes to /dev/null itself: its descriptors cannot be changed behind its back.
+    let is_none = *to == LogSink::None;
+    see(Field { key: "log.to", entry: None, means: Means::Process, value: Value::Hidden(&is_none) });
+    shown(see, key!("log.max_size"), &Bytes(*max_size));
+    shown(see, key!("log.keep"), keep);
+}
+
+type Key = (&'static str, Means);
+
+fn shown(see: &mut See<'_>, (key, means): Key, value: &dyn Show) {
+    see(Field { key, entry: None, means, value: Value::Shown(value) });
+}
+
+fn hidden(see: &mut See<'_>, (key, means): Key, value: &dyn Debug) {
+    see(Field { key, entry: None, means, value: Value::Hidden(value) });
+}
+
+fn entry(see: &mut See<'_>, (key, means): Key, name: &str, value: &dyn Debug) {
+    see(Field { key, entry: Some(name), means, value: Value::Hidden(value) });
+}
+
+fn entries<'m, N: Borrow<str> + 'm, V: Debug + 'm>(
+    see: &mut See<'_>,
+    key: Key,
+    values: impl IntoIterator<Item = (&'m N, &'m V)>,
+) {
+    for (name, value) in values {
+        entry(see, key, name.borrow(), value);
+    }
+}
