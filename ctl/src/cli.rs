@@ -36,6 +36,12 @@ enum Command {
     Run(cmd::run::Args),
     /// Show the node and its units
     Status(cmd::status::Args),
+    /// Say why a unit is in its state
+    Why(cmd::why::Args),
+    /// Show what units use, second by second
+    Top(cmd::top::Args),
+    /// Print all that is known of a unit as JSON
+    Inspect(cmd::inspect::Args),
     /// Show what a unit has written
     Logs(cmd::logs::Args),
     /// Show what happened to the node and its units
@@ -95,6 +101,9 @@ impl Cli {
             #[cfg(feature = "builder")]
             Command::Run(args) => cmd::run::run(args),
             Command::Status(args) => cmd::status::run(&node, args),
+            Command::Why(args) => cmd::why::run(&node, args),
+            Command::Top(args) => cmd::top::run(&node, args),
+            Command::Inspect(args) => cmd::inspect::run(&node, args),
             Command::Logs(args) => cmd::logs::run(&node, args),
             Command::Events(args) => cmd::events::run(&node, args),
             Command::Exec(args) => cmd::exec::run(&node, args),

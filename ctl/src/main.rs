@@ -16,6 +16,7 @@ mod node;
 mod output;
 mod pending;
 mod polls;
+mod rates;
 mod report;
 mod session;
 mod signals;

@@ -3,7 +3,7 @@
 //! One poll loop. Standard input is read only while the node takes it, frames only while standard output and
 //! standard error take theirs: nothing is held beyond [`HELD_MAX`] and a frame.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Read};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 
@@ -265,6 +265,33 @@ impl<F: Filter> Session<'_, F> {
 
 fn number(signal: Signal) -> u8 {
     u8::try_from(signal as i32).unwrap_or(0)
+}
+
+/// The longest output that is collected, bytes.
+const COLLECT_MAX: usize = 16 << 20;
+
+/// The whole standard output of a session that needs no input.
+pub fn collect(upgraded: Upgraded) -> Result<Vec<u8>, Failure> {
+    let Upgraded { mut stream, rest: mut inbox } = upgraded;
+    let mut output = Vec::new();
+    let mut buffer = [0; 32 << 10];
+    loop {
+        while let Some((kind, payload, used)) = decode(&inbox).map_err(SessionError::Frame)? {
+            match kind {
+                Kind::Exit => return Ok(output),
+                Kind::Error => {
+                    return Err(SessionError::Refused(String::from_utf8_lossy(payload).into_owned()).into());
+                }
+                Kind::Stdout if output.len() < COLLECT_MAX => output.extend_from_slice(payload),
+                _ => {}
+            }
+            inbox.drain(..used);
+        }
+        match stream.read(&mut buffer).map_err(|error| SessionError::Lost(Some(error)))? {
+            0 => return Err(SessionError::Lost(None).into()),
+            len => inbox.extend_from_slice(buffer.get(..len).unwrap_or_default()),
+        }
+    }
 }
 
 /// Whether both ends of a dialogue are terminals.

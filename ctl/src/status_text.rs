@@ -1,5 +1,6 @@
 //! Status for people: a line about the node, a table of units, and a line for each unit that needs somebody.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -8,10 +9,12 @@ use berth_units::human::{age, duration, short_digest, size};
 use berth_units::job::Cause;
 use berth_units::spec::Protocol;
 use berth_units::wire::control::{
-    CheckStatus, ExitReason, LastExit, NodeStatus, PortStatus, RunStatus, State, Status, UnitStatus,
+    CheckStatus, ExitReason, Inspected, LastExit, NodeStatus, PortStatus, Related, RunStatus, State, Status,
+    UnitStatus,
 };
 
 use crate::output::{Colour, Look, printable};
+use crate::rates::{Rates, percent};
 use crate::table::{Cell, Column, draw};
 
 const COLUMNS: [Column; 8] = [
@@ -26,7 +29,7 @@ const COLUMNS: [Column; 8] = [
 ];
 
 /// The whole screen.
-pub fn screen(status: &Status, all: bool, look: Look) -> String {
+pub fn screen(status: &Status, rates: &BTreeMap<String, Rates>, all: bool, look: Look) -> String {
     let shown: Vec<&UnitStatus> = status
         .units
         .iter()
@@ -37,7 +40,7 @@ pub fn screen(status: &Status, all: bool, look: Look) -> String {
         text.push_str(&format!("  {}\n", look.paint(Colour::Red, printable(fault))));
     }
     if !shown.is_empty() {
-        let rows: Vec<Vec<Cell>> = shown.iter().map(|unit| row(unit)).collect();
+        let rows: Vec<Vec<Cell>> = shown.iter().map(|unit| row(unit, share(unit, rates))).collect();
         text.push_str(&draw(&COLUMNS, &rows, look));
     }
     for unit in shown.iter().filter(|unit| needs_somebody(unit.state)) {
@@ -48,7 +51,7 @@ pub fn screen(status: &Status, all: bool, look: Look) -> String {
 }
 
 /// All that is known of one unit, a line a fact.
-pub fn details(unit: &UnitStatus, look: Look) -> String {
+pub fn details(unit: &UnitStatus, rates: &BTreeMap<String, Rates>, look: Look) -> String {
     let mut text = String::new();
     let mut fact = |name: &str, value: Option<String>| {
         if let Some(value) = value.filter(|value| !value.is_empty()) {
@@ -68,7 +71,13 @@ pub fn details(unit: &UnitStatus, look: Look) -> String {
     fact("restarts", Some(unit.restarts.to_string()));
     fact("last exit", unit.last_exit.as_ref().map(last_exit));
     fact("memory", unit.memory.map(|_| memory(unit)));
-    fact("cpu", unit.cpu_usec.map(|usec| format!("{} used", duration(Duration::from_micros(usec)))));
+    fact(
+        "cpu",
+        unit.cpu_usec.map(|usec| {
+            let used = duration(Duration::from_micros(usec));
+            format!("{}, {used} since its start", percent(share(unit, rates)))
+        }),
+    );
     fact("processes", unit.pids.map(|pids| pids.to_string()));
     fact("addresses", Some(unit.addresses.join(" ")));
     fact("ports", Some(unit.ports.iter().map(long_port).collect::<Vec<_>>().join(" ")));
@@ -80,6 +89,19 @@ pub fn details(unit: &UnitStatus, look: Look) -> String {
         fact("run", Some(run_line(run)));
     }
     text
+}
+
+/// Two more lines about a container: the units around it.
+pub fn related(inspected: &Inspected, look: Look) -> String {
+    let line = |name: &str, others: &[Related]| {
+        let others: Vec<_> =
+            others.iter().map(|other| printable(&format!("{} ({})", other.unit, other.state))).collect();
+        match others.is_empty() {
+            true => String::new(),
+            false => format!("{} {}\n", look.paint(Colour::Dim, format!("{name:<10}")), others.join(", ")),
+        }
+    };
+    line("depends on", &inspected.depends_on) + &line("needed by", &inspected.needed_by)
 }
 
 /// `live passing, http://:8080/healthz; passed 2026-11-20T16:50:58Z: HTTP 200 OK`.
@@ -141,16 +163,19 @@ fn node_line(node: &NodeStatus, units: &[UnitStatus], look: Look) -> String {
     format!("{}\n", parts.join("   "))
 }
 
-fn row(unit: &UnitStatus) -> Vec<Cell> {
+fn share(unit: &UnitStatus, rates: &BTreeMap<String, Rates>) -> Option<f64> {
+    rates.get(&unit.name).and_then(|rates| rates.cpu)
+}
+
+fn row(unit: &UnitStatus, cpu: Option<f64>) -> Vec<Cell> {
     let state = Cell { text: unit.state.to_string(), colour: Some(colour(unit.state)) };
     let mut cells = vec![Cell::from(printable(&unit.name)), state];
-    let cpu = unit.cpu_usec.map(|usec| duration(Duration::from_millis(usec / 1000)));
     cells.extend(
         [
             age(seconds(unit.since_seconds)),
             unit.restarts.to_string(),
             image(unit),
-            cpu.unwrap_or_else(|| "-".to_owned()),
+            percent(cpu),
             memory(unit),
             addresses(unit),
         ]
@@ -291,29 +316,33 @@ mod tests {
         serde_json::from_value(json).unwrap()
     }
 
+    fn rates() -> BTreeMap<String, Rates> {
+        [("web".to_owned(), Rates { cpu: Some(0.42), io: None })].into()
+    }
+
     #[test]
     fn the_screen() {
         assert_eq!(
-            screen(&status(), false, Look::PLAIN),
+            screen(&status(), &rates(), false, Look::PLAIN),
             "edge-gateway   revision 0 factory   berth 0.1.0   up 3d   ready 1/2   memory 92M of 192M   1 needs you\n\
-             UNIT    STATE    FOR  RESTARTS  IMAGE                  CPU    MEMORY      ADDRESS\n\
-             web     ready    12s  0         shop/web:1.4 3f2a91c0  440ms  41M / 256M  10.89.0.12 :80\n\
-             import  backoff  12s  5         imp:0.9                -      -           next try 16:51\n\
+             UNIT    STATE    FOR  RESTARTS  IMAGE                  CPU   MEMORY      ADDRESS\n\
+             web     ready    12s  0         shop/web:1.4 3f2a91c0  0.4%  41M / 256M  10.89.0.12 :80\n\
+             import  backoff  12s  5         imp:0.9                -     -           next try 16:51\n\
              \x20 import: exit 1 five times; berth logs import\n"
         );
-        assert!(screen(&status(), true, Look::PLAIN).contains("\napps "));
+        assert!(screen(&status(), &rates(), true, Look::PLAIN).contains("\napps "));
     }
 
     #[test]
     fn a_narrow_terminal_keeps_names_and_states() {
         let look = Look { colour: false, width: Some(30) };
-        let text = screen(&status(), false, look);
+        let text = screen(&status(), &rates(), false, look);
         assert!(text.contains("\nweb     ready\n"), "{text}");
     }
 
     #[test]
     fn one_unit_in_full() {
-        let text = details(&status().units[0], Look::PLAIN);
+        let text = details(&status().units[0], &rates(), Look::PLAIN);
         assert!(text.contains("state      ready, 12s\n"), "{text}");
         assert!(text.contains("ports      80->8080/tcp\n"), "{text}");
         let check =
@@ -335,9 +364,9 @@ mod tests {
         job.runs = vec![run(1, 0).unwrap(), run(2, 3).unwrap()];
         let lines = "run        2 for 16:50 (schedule), began 16:51, took 1.5s, tries 2: exit 3\n\
                      run        1 for 16:50 (schedule), began 16:51, took 1.5s: exit 0\n";
-        let text = details(job, Look::PLAIN);
+        let text = details(job, &rates(), Look::PLAIN);
         assert!(text.ends_with(lines) && text.contains("next run   17:00\n"), "{text}");
-        let screen = screen(&status, false, Look::PLAIN);
+        let screen = screen(&status, &rates(), false, Look::PLAIN);
         assert!(screen.contains("ready 1/1") && screen.contains("  next run 17:00\n"), "{screen}");
     }
 
@@ -345,6 +374,6 @@ mod tests {
     fn a_container_cannot_draw_on_the_terminal() {
         let mut status = status();
         status.units[1].why = Some("\x1b[2J".to_owned());
-        assert!(!screen(&status, false, Look::PLAIN).contains('\x1b'));
+        assert!(!screen(&status, &rates(), false, Look::PLAIN).contains('\x1b'));
     }
 }

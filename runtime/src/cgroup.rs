@@ -276,6 +276,19 @@ impl Cgroup {
         }
     }
 
+    /// Bytes read from and written to all block devices since the group was made, of io.stat.
+    pub fn io_bytes(&self) -> Option<(u64, u64)> {
+        Some(io_bytes(&self.read("io.stat").ok()?))
+    }
+
+    /// Percent of the last ten seconds in which some process waited: `some avg10` of `cpu`, `memory` or `io`. None
+    /// where the kernel does not count it.
+    pub fn pressure(&self, what: &str) -> Option<f64> {
+        let text = self.read(&format!("{what}.pressure")).ok()?;
+        let some = text.lines().find_map(|line| line.strip_prefix("some "))?;
+        some.split_ascii_whitespace().find_map(|word| word.strip_prefix("avg10="))?.parse().ok()
+    }
+
     /// Processes directly in it.
     ///
     /// # Errors
@@ -398,9 +411,24 @@ impl Cgroup {
     }
 }
 
+fn io_bytes(text: &str) -> (u64, u64) {
+    let sum = |key: &str| {
+        let words = text.split_ascii_whitespace().filter_map(|word| word.strip_prefix(key));
+        words.filter_map(|bytes| bytes.parse::<u64>().ok()).fold(0, u64::saturating_add)
+    };
+    (sum("rbytes="), sum("wbytes="))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_of_all_devices_are_added() {
+        let text = "8:0 rbytes=10 wbytes=1 rios=1 wios=1 dbytes=0 dios=0\n254:16 rbytes=5 wbytes=2 rios=0\n";
+        assert_eq!(io_bytes(text), (15, 3));
+        assert_eq!(io_bytes(""), (0, 0));
+    }
 
     #[test]
     fn an_absent_knob_names_its_controller() {

@@ -25,7 +25,7 @@ const STEP_MAX: Duration = Duration::from_secs(86_400);
 const SKIP_AFTER: Duration = Duration::from_secs(60);
 
 /// `[schedule]`.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Schedule {
     /// Times of the calendar.
     pub cron: Option<Cron>,
@@ -48,7 +48,7 @@ pub struct Schedule {
 }
 
 /// `schedule.catch_up`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub enum CatchUp {
     /// One run makes up for all that were missed.
     #[default]
@@ -58,7 +58,7 @@ pub enum CatchUp {
 }
 
 /// `schedule.overlap`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub enum Overlap {
     /// The new run is left out.
     #[default]

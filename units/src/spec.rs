@@ -15,6 +15,8 @@ mod storage;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use crate::change::Identity;
 use crate::quantity::Amount;
 pub use crate::schedule::{CatchUp, Cron, Overlap, Schedule, Zone};
@@ -33,7 +35,7 @@ pub use security::{Profile, Security};
 pub use storage::{Mount, MountSource, Retain, Volume};
 
 /// A whole unit set: valid together or not at all.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Declared {
     /// The node's own settings.
     pub node: Node,
@@ -65,7 +67,7 @@ impl Declared {
 pub const DEFAULT_NETWORK: &str = "default";
 
 /// A container on this node.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Unit {
     /// File stem.
     pub name: Name,
@@ -223,7 +225,7 @@ impl Unit {
 }
 
 /// `start`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Start {
     /// With the node.
     Boot,

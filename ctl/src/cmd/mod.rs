@@ -9,6 +9,7 @@ pub mod events;
 pub mod exec;
 #[cfg(feature = "builder")]
 pub mod explain;
+pub mod inspect;
 pub mod logs;
 #[cfg(feature = "builder")]
 pub mod man;
@@ -25,4 +26,6 @@ pub mod schema;
 pub mod start;
 pub mod status;
 pub mod stop;
+pub mod top;
 pub mod version;
+pub mod why;

@@ -1,14 +1,17 @@
 //! `berth status`: the node and its units, on one screen.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use berth_units::Name;
-use berth_units::wire::control::{Fault, Status};
+use berth_units::wire::control::{Call, Fault, Figures, Inspected, Status};
 
 use crate::client::{self, CallError};
 use crate::failure::Failure;
 use crate::node::Node;
 use crate::output::{Look, print, print_json};
+use crate::rates::{self, Rates};
 use crate::status_text;
 use crate::varlink::ReplyError;
 
@@ -30,6 +33,7 @@ pub struct Args {
 
 /// Prints it.
 pub fn run(node: &Node, args: &Args) -> Result<ExitCode, Failure> {
+    let before = if args.json { None } else { Some(client::call(node, &Call::Stats {})?) };
     let mut status: Status = client::status(node)?;
     let look = Look::of_stdout();
     if let Some(unit) = &args.unit {
@@ -41,10 +45,33 @@ pub fn run(node: &Node, args: &Args) -> Result<ExitCode, Failure> {
     }
     if args.json {
         print_json(&status)?;
-    } else if args.unit.is_some() {
-        print(&status.units.iter().map(|unit| status_text::details(unit, look)).collect::<String>())?;
-    } else {
-        print(&status_text::screen(&status, args.all, look))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let rates = before.map(|before| rates_since(node, &before)).transpose()?.unwrap_or_default();
+    match &args.unit {
+        Some(unit) => {
+            let details = status.units.iter().map(|unit| status_text::details(unit, &rates, look));
+            print(&details.collect::<String>())?;
+            print(&related(node, unit, look)?)?;
+        }
+        None => print(&status_text::screen(&status, &rates, args.all, look))?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Over this much time the share of a processor is measured.
+const SAMPLE: Duration = Duration::from_millis(250);
+
+fn rates_since(node: &Node, before: &Figures) -> Result<BTreeMap<String, Rates>, Failure> {
+    std::thread::sleep(SAMPLE);
+    Ok(rates::between(before, &client::call(node, &Call::Stats {})?))
+}
+
+/// Whom a container depends on and who needs it; networks and volumes have none.
+fn related(node: &Node, unit: &Name, look: Look) -> Result<String, Failure> {
+    match client::call::<Inspected>(node, &Call::Inspect { unit: unit.clone() }) {
+        Ok(inspected) => Ok(status_text::related(&inspected, look)),
+        Err(CallError::Reply(ReplyError::Fault(Fault::NoSuchUnit { .. }))) => Ok(String::new()),
+        Err(error) => Err(error.into()),
+    }
 }

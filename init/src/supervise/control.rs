@@ -99,6 +99,8 @@ impl Supervisor {
                 return Err(Fault::InvalidParameter { parameter: "interface".to_owned() });
             }
             Call::Status {} => serde_json::to_value(self.status()).map_err(|error| failed(&error))?,
+            Call::Stats {} => serde_json::to_value(self.figures()).map_err(|error| failed(&error))?,
+            Call::Inspect { unit } => self.inspect(&unit)?,
             Call::Start { unit } => self.ask_start(&unit, false)?,
             Call::Stop { unit } => self.ask_stop(&unit)?,
             Call::Restart { unit } => self.ask_start(&unit, true)?,

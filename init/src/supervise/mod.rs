@@ -22,6 +22,7 @@ mod execute;
 mod facts;
 mod health;
 mod inbox;
+mod inspect;
 mod interfaces;
 mod jobs;
 mod journal;

@@ -46,7 +46,7 @@ impl Supervisor {
         }
     }
 
-    fn container_status(&self, view: &View<'_>, name: &Name, seen: &Seen) -> UnitStatus {
+    pub(super) fn container_status(&self, view: &View<'_>, name: &Name, seen: &Seen) -> UnitStatus {
         let unit = self.set.declared.units.get(name);
         let record = &seen.record;
         let usage = record.run.as_ref().map(|_| Cgroup::at(super::container::cgroup_dir(name)).stats());
@@ -68,6 +68,7 @@ impl Supervisor {
                 .filter(|unit| is_wanted(unit, seen))
                 .and_then(|unit| self.next_run(unit, &record.job)),
             runs: jobs::runs(&record.job),
+            next_try_seconds: record.next_try.map(|next| next.since(clock::now()).as_secs_f64()),
             last_exit: record.last_exit.clone(),
             memory: usage.as_ref().and_then(|usage| usage.memory_current),
             memory_max: usage.as_ref().and_then(|usage| usage.memory_max),
@@ -121,6 +122,7 @@ impl Supervisor {
             next_try: None,
             next_run: None,
             runs: Vec::new(),
+            next_try_seconds: None,
             last_exit: None,
             memory: None,
             memory_max: None,

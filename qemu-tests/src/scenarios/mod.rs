@@ -76,6 +76,7 @@ scenarios! {
     drift::network_is_put_right: "veth, bridge and rules taken away: same process, reachable again";
     seeing::events_have_no_gap_over_a_killed_supervisor: "each once, in order, to a follower too";
     seeing::paused_unit_does_not_run: "no line, no check, no exec; over a new supervisor; resumed and stopped";
+    seeing::why_top_and_inspect_answer: "a crasher's story, shares and figures, all that is known of a unit";
     power::power_cut_keeps_what_was_synced: "QEMU killed; volumes intact, units up";
     power::reboot_comes_back: "berth reboot: the same units on the same disk";
     volumes::volume_size_holds_and_changes_live: "no space left at the limit; more and less of it under a running unit";

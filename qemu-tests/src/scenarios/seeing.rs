@@ -8,6 +8,7 @@ use berth_qemu_tests::vm::{SOON, Vm};
 use berth_qemu_tests::{Outcome, ensure, ensure_eq};
 use berth_units::wire::control::State;
 use berth_units::wire::event::{Event, Kind};
+use serde_json::Value;
 
 use crate::lab::Lab;
 
@@ -155,5 +156,50 @@ pub fn paused_unit_does_not_run(lab: &mut Lab) -> Outcome {
     let start = Instant::now();
     vm.berth(&["stop", "ticker"], b"")?.ok()?;
     ensure!(start.elapsed() < STOP_TIMEOUT, "it was stopped after {:?} only", start.elapsed());
+    Ok(())
+}
+
+/// A member of a JSON value; null where there is none.
+fn at<'v>(value: &'v Value, pointer: &str) -> &'v Value {
+    value.pointer(pointer).unwrap_or(&Value::Null)
+}
+
+pub fn why_top_and_inspect_answer(lab: &mut Lab) -> Outcome {
+    let vm = lab.probes()?;
+    // It may already have ended again when the command looks.
+    drop(vm.berth(&["start", "crasher"], b"")?);
+    vm.wait_unit("crasher", "in backoff", SOON, |unit| unit.state == State::Backoff && unit.restarts >= 2)?;
+    let why = vm.berth(&["why", "crasher"], b"")?.ok()?;
+    for words in
+        ["crasher is ", "last exit   exit code 3", "depends on  nothing", "tried again in", "restarted "]
+    {
+        ensure!(why.contains(words), "no '{words}' in:\n{why}");
+    }
+    vm.berth(&["stop", "crasher"], b"")?.ok()?;
+
+    let text = vm.berth(&["top", "--once", "--json"], b"")?.ok()?;
+    let top: Value = serde_json::from_str(&text)?;
+    let units = at(&top, "/units").as_array().ok_or("no units")?;
+    let echo = units.iter().find(|unit| at(unit, "/name") == "echo").ok_or("no echo")?;
+    for member in ["cpu_percent", "memory", "pids", "io_bytes_per_second"] {
+        ensure!(echo.get(member).is_some_and(Value::is_number), "'{member}' of {echo}");
+    }
+    let table = vm.berth(&["top", "-n", "2"], b"")?.ok()?;
+    ensure_eq!(table.lines().filter(|line| line.starts_with("UNIT")).count(), 2);
+    ensure!(!table.contains('\x1b'), "escape sequences off a terminal: {table:?}");
+
+    let inspected: Value = serde_json::from_str(&vm.berth(&["inspect", "visitor"], b"")?.ok()?)?;
+    ensure_eq!(at(&inspected, "/declared/stop/timeout"), 10.0);
+    ensure_eq!(at(&inspected, "/depends_on/0/unit"), "clinic");
+    let echo: Value = serde_json::from_str(&vm.berth(&["inspect", "echo"], b"")?.ok()?)?;
+    ensure_eq!(at(&echo, "/status/state"), "ready");
+    ensure_eq!(at(&echo, "/record/run/pid"), at(&echo, "/status/pid"));
+    ensure!(
+        at(&echo, "/image/digest").as_str().is_some_and(|digest| digest.starts_with("sha256:")),
+        "{echo}"
+    );
+    ensure!(at(&echo, "/cgroup/cpu.stat").as_str().is_some_and(|text| text.contains("usage_usec")), "{echo}");
+    let status = vm.berth(&["status", "visitor"], b"")?.ok()?;
+    ensure!(status.contains("depends on clinic ("), "{status}");
     Ok(())
 }

@@ -5,6 +5,8 @@
 //! schedule is meant by the clock that goes on, as in cron(8).
 
 use super::zone::{Span, Zone};
+use serde::Serialize;
+
 use crate::time::civil_from_days;
 
 /// Seconds of a day.
@@ -13,7 +15,7 @@ const DAY: i64 = 86_400;
 const HORIZON_DAYS: i64 = 9 * 366;
 
 /// The five fields; bit N stands for the value N.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Cron {
     minutes: u64,
     hours: u64,

@@ -4,11 +4,13 @@ use std::fmt;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use serde::Serialize;
 
 /// A time zone.
-#[derive(Clone, PartialEq)]
+#[derive(Clone, PartialEq, Serialize)]
 pub struct Zone {
     name: String,
+    #[serde(skip)]
     zone: TimeZone,
 }
 

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
+
 /// `type`: what its process is for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub enum Type {
     /// It runs until it is stopped.
     #[default]
@@ -22,7 +24,7 @@ impl Type {
 }
 
 /// `[depends.NAME]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Depends {
     /// What of it has to hold before the start.
     pub until: Until,
@@ -46,7 +48,7 @@ impl Default for Depends {
 }
 
 /// `depends.NAME.until`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Until {
     /// Its process has been executed.
     Started,
@@ -59,7 +61,7 @@ pub enum Until {
 }
 
 /// `depends.NAME.strength`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Strength {
     /// Bound for life: no start without it, and no going on without it.
     Need,
@@ -70,7 +72,7 @@ pub enum Strength {
 }
 
 /// `depends.NAME.on_stop`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum OnStop {
     /// Stop, before it.
     Stop,
@@ -79,7 +81,7 @@ pub enum OnStop {
 }
 
 /// `depends.NAME.on_restart`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum OnRestart {
     /// Stop before it and start after it.
     Restart,
@@ -88,7 +90,7 @@ pub enum OnRestart {
 }
 
 /// `[wait_for]`: facts outside of the set.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct WaitFor {
     /// `network = "online"`: the uplink has an address.
     pub online: bool,
@@ -115,7 +117,7 @@ impl Default for WaitFor {
 }
 
 /// `[conditions]`: looked at once, at the start.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Conditions {
     /// Paths of the node that have to exist.
     pub path_exists: Vec<String>,
@@ -134,7 +136,7 @@ pub struct Conditions {
 }
 
 /// `conditions.arch`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Arch {
     /// x86_64.
     X86,
@@ -153,7 +155,7 @@ impl Arch {
 }
 
 /// `conditions.on_unmet`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub enum OnUnmet {
     /// It is not started, and nobody misses it.
     #[default]
@@ -163,7 +165,7 @@ pub enum OnUnmet {
 }
 
 /// `[restart]`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Restart {
     /// When at all.
     pub policy: Policy,
@@ -214,7 +216,7 @@ impl Default for Restart {
 }
 
 /// `restart.policy`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Policy {
     /// However it ended; of a oneshot, only when it did not succeed.
     Always,
@@ -225,7 +227,7 @@ pub enum Policy {
 }
 
 /// `restart.on_limit`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum OnLimit {
     /// Go on, `max_delay` apart.
     Slow,
@@ -236,7 +238,7 @@ pub enum OnLimit {
 }
 
 /// `[stop]`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Stop {
     /// Signal number; the image's StopSignal or SIGTERM when unset.
     pub signal: Option<i32>,
@@ -251,7 +253,7 @@ impl Default for Stop {
 }
 
 /// `[job]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Job {
     /// Further tries of a run that failed.
     pub retries: u32,

@@ -17,7 +17,7 @@ pub struct Ipv4Net {
 }
 
 /// `network.mode`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum NetworkMode {
     /// Its own network namespace, attached to declared networks.
     Bridge,
@@ -28,7 +28,7 @@ pub enum NetworkMode {
 }
 
 /// `[networks.NAME]` of a container.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Attachment {
     /// A fixed address; chosen and kept stable otherwise.
     pub ipv4: Option<Ipv4Addr>,
@@ -37,7 +37,7 @@ pub struct Attachment {
 }
 
 /// `[ports.NAME]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Port {
     /// Port of the node.
     pub host: u16,
@@ -53,7 +53,7 @@ pub struct Port {
 pub const LISTEN_FD: u8 = 3;
 
 /// `[sockets.NAME]`: a socket of the node that is held open for a unit.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Socket {
     /// Where.
     pub listen: Listen,
@@ -64,7 +64,7 @@ pub struct Socket {
 }
 
 /// `sockets.NAME.listen`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum Listen {
     /// Connections.
     Tcp(SocketAddr),

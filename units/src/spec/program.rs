@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 use crate::Reference;
 
 /// `[image]`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Image {
     /// `ref`, in normal form.
     pub reference: Reference,
 }
 
 /// `[rootfs]`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Rootfs {
     /// The root is mounted read-only.
     pub read_only: bool,
@@ -38,7 +38,7 @@ impl Default for Rootfs {
 }
 
 /// `rootfs.upper`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Upper {
     /// RAM; gone with the container.
     Tmpfs,
@@ -47,7 +47,7 @@ pub enum Upper {
 }
 
 /// `[process]`.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Process {
     /// Replaces the image's Entrypoint, and clears its Cmd.
     pub entrypoint: Option<Vec<String>>,

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use crate::quantity::{Amount, MilliCpus};
 
 /// `[memory]`; unset keys keep the kernel's default.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Memory {
     /// memory.max.
     pub max: Option<Amount>,
@@ -48,7 +50,7 @@ impl Default for Memory {
 }
 
 /// `[cpu]`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Cpu {
     /// cpu.max, as processors.
     pub max: Option<MilliCpus>,
@@ -81,7 +83,7 @@ impl Default for Cpu {
 }
 
 /// `[pids]`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Pids {
     /// pids.max; never unlimited, a fork bomb would hit PID 1's node.
     pub max: u32,
@@ -94,7 +96,7 @@ impl Default for Pids {
 }
 
 /// `[io]`.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Io {
     /// io.weight (the `default` entry), 1 to 10000.
     pub weight: Option<u16>,
@@ -105,7 +107,7 @@ pub struct Io {
 }
 
 /// `io.prio_class`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum PrioClass {
     /// Real time at least.
     PromoteToRt,
@@ -116,7 +118,7 @@ pub enum PrioClass {
 }
 
 /// `[io.limits."/dev/vda"]`; unset is unlimited.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct IoLimit {
     /// rbps, bytes a second.
     pub read_bps: Option<u64>,
@@ -133,7 +135,7 @@ pub struct IoLimit {
 }
 
 /// `[cpuset]`; unset is all that there is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Cpuset {
     /// cpuset.cpus, as the kernel writes lists: `0-3,5`.
     pub cpus: Option<String>,
@@ -144,7 +146,7 @@ pub struct Cpuset {
 }
 
 /// `cpuset.partition`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub enum Partition {
     /// Processors are shared.
     #[default]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::Name;
 
 /// `[mounts.NAME]`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Mount {
     /// What is mounted.
     pub source: MountSource,
@@ -20,7 +20,7 @@ pub struct Mount {
 }
 
 /// What `[mounts.NAME]` mounts.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum MountSource {
     /// A named volume on the data partition.
     Volume {
@@ -46,7 +46,7 @@ pub enum MountSource {
 }
 
 /// `kind = "volume"`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Volume {
     /// Owner of its root.
     pub uid: u32,

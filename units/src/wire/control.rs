@@ -4,6 +4,7 @@
 //! `{"parameters": {…}}` or `{"error": "io.berth.Control.NoSuchUnit", "parameters": {…}}`, ended by NUL
 //! (varlink.org, "Method Call", "Upgrade"). [`DESCRIPTION`] is the interface in varlink's own language.
 
+mod figures;
 mod status;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::Name;
+pub use figures::{Figures, Inspected, Related, UnitFigures};
 pub use status::{
     CheckStatus, ExitReason, LastExit, NodeStatus, PortStatus, ResultStatus, RunStatus, State, Status,
     UnitStatus,
@@ -41,6 +43,15 @@ pub enum Call {
     /// The node and all units: replies [`Status`].
     #[serde(rename = "io.berth.Control.Status")]
     Status {},
+    /// What every container uses: replies [`Figures`].
+    #[serde(rename = "io.berth.Control.Stats")]
+    Stats {},
+    /// All that is declared, written down and counted of a container; docs/contract.md has the members.
+    #[serde(rename = "io.berth.Control.Inspect")]
+    Inspect {
+        /// Which.
+        unit: Name,
+    },
     /// Start a unit that is stopped, completed, failed or in backoff.
     #[serde(rename = "io.berth.Control.Start")]
     Start {

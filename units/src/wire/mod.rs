@@ -15,6 +15,7 @@ pub mod init;
 pub mod log;
 pub mod mux;
 pub mod net;
+pub mod plain;
 pub mod session;
 
 /// The longest packet between the supervisor and netd or the log process, bytes.

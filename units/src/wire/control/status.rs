@@ -83,6 +83,9 @@ pub struct UnitStatus {
     /// The last runs of a job, the newest last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub runs: Vec<RunStatus>,
+    /// Seconds until then.
+    #[serde(default)]
+    pub next_try_seconds: Option<f64>,
     /// How the last run ended.
     pub last_exit: Option<LastExit>,
     /// memory.current, bytes.
