@@ -44,6 +44,8 @@ enum Command {
     Inspect(cmd::inspect::Args),
     /// Show what a unit has written
     Logs(cmd::logs::Args),
+    /// Show what a container has changed against its image
+    DiffFs(cmd::diff_fs::Args),
     /// Show what happened to the node and its units
     Events(cmd::events::Args),
     /// Run a program in a unit
@@ -105,6 +107,7 @@ impl Cli {
             Command::Top(args) => cmd::top::run(&node, args),
             Command::Inspect(args) => cmd::inspect::run(&node, args),
             Command::Logs(args) => cmd::logs::run(&node, args),
+            Command::DiffFs(args) => cmd::diff_fs::run(&node, args),
             Command::Events(args) => cmd::events::run(&node, args),
             Command::Exec(args) => cmd::exec::run(&node, args),
             Command::Start(args) => cmd::start::run(&node, args),

@@ -207,6 +207,11 @@ fn write_probes(appliance: &Appliance, echo_port: u16) -> Outcome {
         "[health.self]\nexec = [\"/probe\", \"status\", \"Pid\"]\ninterval = \"300ms\"\ntimeout = \"5s\"\n\
          [log]\nmax_size = \"4M\"\n",
     )?;
+    manual(
+        "scribe",
+        &["sleep"],
+        "[rootfs]\nread_only = false\n[mounts.tmp]\ntmpfs = true\ntarget = \"/tmp\"\n",
+    )?;
     manual("clinic", &["http", "8080"], CLINIC)?;
     manual("visitor", &["sleep"], "[depends.clinic]\nuntil = \"ready\"\n")?;
     let hasty = format!("{MANUAL}start_timeout = \"2s\"\n");

@@ -5,6 +5,7 @@
 //! the client or the program does, nobody else waits. The frames are those of [`berth_units::wire::session`].
 
 mod client;
+mod diff;
 mod events;
 mod exec;
 mod logs;
@@ -20,6 +21,7 @@ use berth_units::wire::session::Kind;
 use serde::{Deserialize, Serialize};
 
 use self::client::Client;
+pub use self::diff::DiffSpec;
 
 /// The longest request, bytes.
 const REQUEST_MAX: u64 = 4 << 20;
@@ -42,6 +44,8 @@ pub enum Request {
         /// The log is in RAM even where there is a data partition.
         ram: bool,
     },
+    /// Tell what a container has changed against its image; none where its root is read-only.
+    Diff(Option<DiffSpec>),
     /// Read the events.
     Events(control::Events),
 }
@@ -81,6 +85,11 @@ pub fn run(connection: OwnedFd, request: OwnedFd, root: &Path) -> Result<(), Ses
     let mut client = Client::new(connection).map_err(SessionError::ClientGone)?;
     let served = read_request(request).and_then(|request| match request {
         Request::Exec { spec, tty } => exec::run(&mut client, &spec, tty),
+        Request::Diff(Some(spec)) => diff::run(&mut client, &spec).map(|()| 0),
+        Request::Diff(None) => {
+            client.push(Kind::Stderr, b"its root is read-only: nothing of its image can change\n");
+            Ok(0)
+        }
         Request::Events(asked) => events::run(&mut client, &asked, root).map(|()| 0),
         Request::Logs { logs, ram } => logs::run(&mut client, &logs, ram, root).map(|()| 0),
     });

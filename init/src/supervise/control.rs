@@ -107,10 +107,11 @@ impl Supervisor {
             Call::Pause { unit } => self.ask_pause(&unit)?,
             Call::Resume { unit } => self.ask_resume(&unit)?,
             Call::Shutdown { then } => self.ask_shutdown(then)?,
-            Call::Exec(_) | Call::Logs(_) | Call::Events(_) if !upgrade => {
+            Call::Exec(_) | Call::Logs(_) | Call::Events(_) | Call::DiffFs { .. } if !upgrade => {
                 return Err(Fault::InvalidParameter { parameter: "upgrade".to_owned() });
             }
             Call::Exec(exec) => return self.ask_exec(&exec).map(Answer::Session),
+            Call::DiffFs { unit } => return self.ask_diff(&unit).map(Answer::Session),
             Call::Events(events) => return Ok(Answer::Session(Request::Events(events))),
             Call::Logs(logs) => return self.ask_logs(logs).map(Answer::Session),
         };

@@ -1,6 +1,8 @@
-//! Answers to Stats and Inspect: figures of the kernel, and all that is known of one unit.
+//! Answers to Stats, Inspect and DiffFs: figures of the kernel, and all that is known of one unit.
 
-use berth_runtime::Cgroup;
+use std::path::Path;
+
+use berth_runtime::{Cgroup, start_time};
 use berth_units::Name;
 use berth_units::observed::Seen;
 use berth_units::plan::View;
@@ -10,7 +12,9 @@ use berth_units::wire::plain::plain;
 use serde_json::{Map, Value, json};
 
 use super::container::cgroup_dir;
+use super::disks::FACTORY_DIR;
 use super::{Supervisor, clock};
+use crate::session::{DiffSpec, Request};
 
 /// Files of a cgroup that Inspect shows, as far as the kernel has them.
 const KNOBS: [&str; 22] = [
@@ -91,6 +95,24 @@ impl Supervisor {
             "depends_on": unit.map(|unit| self.related(unit.depends.iter())).unwrap_or_default(),
             "needed_by": self.related(needed_by),
         }))
+    }
+
+    /// The two trees that a session process is to compare. One that is paused can be compared, too.
+    pub(super) fn ask_diff(&self, name: &Name) -> Result<Request, Fault> {
+        self.known(name)?;
+        let seen = self.observed.units.get(name).filter(|seen| seen.record.life.is_up());
+        let pid = seen.and_then(|seen| seen.record.run.as_ref()).map(|run| run.pid);
+        let unit = self.set.declared.units.get(name);
+        let image = unit.and_then(|unit| self.images.images.get(&unit.image.reference));
+        let (Some(pid), Some(unit), Some(image)) = (pid, unit, image) else {
+            return Err(self.wrong_state(name));
+        };
+        if unit.rootfs.read_only {
+            return Ok(Request::Diff(None));
+        }
+        let start_time = start_time(pid).map_err(|error| Fault::Failed { why: error.to_string() })?;
+        let layers = image.layers.iter().map(|layer| Path::new(FACTORY_DIR).join(layer)).collect();
+        Ok(Request::Diff(Some(DiffSpec { pid, start_time, layers })))
     }
 
     fn related<'d>(&self, others: impl Iterator<Item = (&'d Name, &'d Depends)>) -> Vec<Value> {

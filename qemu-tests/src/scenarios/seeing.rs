@@ -203,3 +203,28 @@ pub fn why_top_and_inspect_answer(lab: &mut Lab) -> Outcome {
     ensure!(status.contains("depends on clinic ("), "{status}");
     Ok(())
 }
+
+pub fn changes_of_a_root_are_told(lab: &mut Lab) -> Outcome {
+    let vm = lab.probes()?;
+    vm.berth(&["start", "scribe"], b"")?.ok()?;
+    let diff = |vm: &Vm, unit: &str| vm.berth(&["diff-fs", unit], b"");
+    let fresh = diff(vm, "scribe")?.ok()?;
+    ensure!(!fresh.contains("/probe"), "a fresh container: {fresh}");
+    vm.probe("scribe", &["make-dir", "/deep/er"])?;
+    vm.probe("scribe", &["write", "/deep/er/note", "hello"])?;
+    vm.probe("scribe", &["write", "/tmp/elsewhere", "a mount, not the root"])?;
+    vm.probe("scribe", &["rename", "/probe", "/moved"])?;
+    let told = diff(vm, "scribe")?.ok()?;
+    for line in ["A /deep", "A /deep/er", "A /deep/er/note", "A /moved", "D /probe"] {
+        ensure!(told.lines().any(|told| told == line), "no '{line}' in:\n{told}");
+    }
+    ensure!(!told.contains("elsewhere") && !told.contains("/proc/"), "{told}");
+    vm.berth(&["restart", "scribe"], b"")?.ok()?;
+    ensure_eq!(diff(vm, "scribe")?.ok()?, fresh);
+    let said = diff(vm, "echo")?;
+    ensure_eq!((said.code, said.stdout.as_str()), (0, ""));
+    ensure!(said.stderr.contains("read-only"), "{}", said.stderr);
+    vm.berth(&["stop", "scribe"], b"")?.ok()?;
+    ensure_eq!(diff(vm, "scribe")?.code, 4);
+    Ok(())
+}

@@ -95,6 +95,13 @@ pub enum Call {
     /// whole log lines, Exit at the end.
     #[serde(rename = "io.berth.Control.Logs")]
     Logs(Logs),
+    /// What a container has changed against its image. With `upgrade`; the connection then carries
+    /// [`super::session`] frames: Stdout frames of whole lines, `{"change", "path"}` each, Exit at the end.
+    #[serde(rename = "io.berth.Control.DiffFs")]
+    DiffFs {
+        /// Which.
+        unit: Name,
+    },
     /// Read events. With `upgrade`; the connection then carries [`super::session`] frames: Stdout frames of whole
     /// lines, each an [`super::event::Event`] as JSON, Exit at the end.
     #[serde(rename = "io.berth.Control.Events")]
