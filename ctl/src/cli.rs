@@ -50,6 +50,8 @@ enum Command {
     Events(cmd::events::Args),
     /// Run a program in a unit
     Exec(cmd::exec::Args),
+    /// List, copy and delete volumes
+    Volume(cmd::volume::Args),
     /// Start units
     #[command(after_help = "Example: berth start web db")]
     Start(transition::Args),
@@ -110,6 +112,7 @@ impl Cli {
             Command::DiffFs(args) => cmd::diff_fs::run(&node, args),
             Command::Events(args) => cmd::events::run(&node, args),
             Command::Exec(args) => cmd::exec::run(&node, args),
+            Command::Volume(args) => cmd::volume::run(&node, args),
             Command::Start(args) => cmd::start::run(&node, args),
             Command::Stop(args) => cmd::stop::run(&node, args),
             Command::Restart(args) => cmd::restart::run(&node, args),

@@ -16,7 +16,6 @@ pub enum Kind {
     /// The files that were read are at fault.
     Input,
     /// The command line is at fault.
-    #[cfg(feature = "builder")]
     Usage,
     /// The node does not answer.
     Unreachable,
@@ -30,7 +29,6 @@ impl Kind {
         ExitCode::from(match self {
             Self::ReaderGone => 0,
             Self::Input => 1,
-            #[cfg(feature = "builder")]
             Self::Usage => 2,
             Self::Unreachable => 3,
             Self::Action => 4,
@@ -61,7 +59,6 @@ impl Failure {
     }
 
     /// The command line is at fault in a way that only doing it shows.
-    #[cfg(feature = "builder")]
     pub fn usage(error: impl Into<Box<dyn Error>>) -> Self {
         Self::new(Kind::Usage, error)
     }

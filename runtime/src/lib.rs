@@ -59,6 +59,7 @@ mod user;
 
 pub use capability::Capabilities;
 pub use cgroup::Cgroup;
+pub use child::remove_all;
 pub use daemon::Daemon;
 pub use exec::{ExecSpec, Pty, exec, open_pty, start_time};
 pub use signal::send_signal;

@@ -14,6 +14,7 @@ use crate::job::Ledger;
 use crate::life::Life;
 use crate::notify::Talk;
 use crate::time::rfc3339;
+use crate::volumes::Kept;
 use crate::wire::control::LastExit;
 
 /// Microseconds of CLOCK_BOOTTIME: grows, counts sleep, does not jump with the clock on the wall.
@@ -60,6 +61,9 @@ pub struct Observed {
     pub units: BTreeMap<Name, Seen>,
     /// Networks as netd reported them for the set in force; absent: no word yet.
     pub networks: BTreeMap<Name, NetworkSeen>,
+    /// Volumes of the disk and what is noted of them; none while the set in force is not the one that was asked for,
+    /// so that nothing is deleted by mistake.
+    pub volumes: BTreeMap<Name, Kept>,
     /// What `wait_for` and `conditions` ask about.
     pub facts: Facts,
     /// The node is shutting down: everything stops, nothing starts.
@@ -250,6 +254,9 @@ pub struct Run {
     /// Those whom its start came after, so that its stop comes before theirs even when it is no longer declared.
     #[serde(default)]
     pub after: BTreeSet<Name>,
+    /// Volumes that it has mounted.
+    #[serde(default)]
+    pub volumes: BTreeSet<Name>,
     /// Why it could not be started: a step of its set-up, or its network. Its end follows.
     pub failure: Option<String>,
     /// It was ended for a check that failed: which, and what it found.

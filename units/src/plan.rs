@@ -17,6 +17,7 @@ use crate::life::Life;
 use crate::observed::{Attach, Moment, Observed, Run, Seen, Wanted};
 use crate::schedule::Planned;
 use crate::spec::{Declared, OnUnmet, Start, Unit};
+use crate::volumes::leftover;
 use crate::wire::net::fnv;
 pub use facts::{asked_paths, awaited_paths};
 pub use health::{is_healthy, readiness, watchdog_deadline};
@@ -74,6 +75,8 @@ pub enum Action {
     Reconsider(Name),
     /// Forget a unit that is no longer declared and has no process.
     Forget(Name),
+    /// Delete a volume that is no longer declared.
+    Discard(Name),
 }
 
 /// Why something is killed.
@@ -114,6 +117,7 @@ impl fmt::Display for Action {
             Self::Gather(unit) => write!(f, "bring {unit} back into its cgroup"),
             Self::Reconsider(unit) => write!(f, "give {unit} another try: it has changed"),
             Self::Forget(unit) => write!(f, "forget {unit}"),
+            Self::Discard(volume) => write!(f, "delete volume {volume}"),
         }
     }
 }
@@ -131,7 +135,9 @@ pub fn next_wake(declared: &Declared, observed: &Observed) -> Option<Moment> {
 impl View<'_> {
     /// What to do now, in an order that may be carried out as it stands.
     pub fn plan(&self, now: Moment) -> Vec<Action> {
-        self.observed.units.iter().filter_map(|(name, seen)| self.plan_unit(name, seen, now)).collect()
+        let units = self.observed.units.iter().filter_map(|(name, seen)| self.plan_unit(name, seen, now));
+        let volumes = leftover(self.declared, self.observed).map(|name| Action::Discard(name.clone()));
+        units.chain(volumes).collect()
     }
 
     fn plan_unit(&self, name: &Name, seen: &Seen, now: Moment) -> Option<Action> {

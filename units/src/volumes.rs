@@ -7,8 +7,9 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::human;
-use crate::spec::Retain;
+use crate::observed::Observed;
+use crate::spec::{Declared, MountSource, Retain, Unit};
+use crate::{Name, human};
 
 /// Where the node keeps volumes.
 pub const VOLUMES_DIR: &str = "/data/volumes";
@@ -24,6 +25,58 @@ pub struct Kept {
     /// What its last declaration said of the time after it.
     #[serde(default)]
     pub retain: Retain,
+}
+
+/// How the names of directories end that are left of volumes and wait to be removed. Names of volumes have no dot.
+pub const GONE: &str = ".gone";
+
+/// Under this name a volume is made.
+pub fn making_name(volume: &Name) -> String {
+    format!(".{volume}.new")
+}
+
+/// Under this name an import is filled.
+pub fn staging_name(volume: &Name) -> String {
+    format!(".{volume}.import")
+}
+
+/// Under this name a volume waits to be removed, the number telling it from others.
+pub fn gone_name(volume: &Name, number: u32) -> String {
+    format!(".{volume}.{number}{GONE}")
+}
+
+/// The volumes that a unit mounts.
+pub fn mounted_by(unit: &Unit) -> BTreeSet<Name> {
+    let named = |source: &MountSource| match source {
+        MountSource::Volume { volume, .. } => Some(volume.clone()),
+        MountSource::Bind { .. } | MountSource::Tmpfs { .. } => None,
+    };
+    unit.mounts.values().filter_map(|mount| named(&mount.source)).collect()
+}
+
+/// Units that have a volume mounted, as far as is known: what is left of a run may have mounted anything that its
+/// unit names, and anything at all when nobody declares the unit any more.
+pub fn users<'o>(
+    declared: &'o Declared,
+    observed: &'o Observed,
+    volume: &'o Name,
+) -> impl Iterator<Item = &'o Name> {
+    let uses = move |(name, seen): &(&Name, &crate::observed::Seen)| match &seen.record.run {
+        Some(run) => run.volumes.contains(volume),
+        None => {
+            let unit = declared.units.get(*name);
+            seen.populated && unit.is_none_or(|unit| mounted_by(unit).contains(volume))
+        }
+    };
+    observed.units.iter().filter(uses).map(|(name, _)| name)
+}
+
+/// Volumes that nobody declares and uses, and whose last declaration said that they are deleted then.
+pub(crate) fn leftover<'o>(declared: &'o Declared, observed: &'o Observed) -> impl Iterator<Item = &'o Name> {
+    let undeclared = |(name, _): &(&Name, &Kept)| !declared.volumes.contains_key(*name);
+    let deleted = |(_, kept): &(&Name, &Kept)| kept.retain == Retain::Delete;
+    let all = observed.volumes.iter().filter(deleted).filter(undeclared).map(|(name, _)| name);
+    all.filter(|name| users(declared, observed, name).next().is_none())
 }
 
 /// The lowest project that nothing on the partition has.

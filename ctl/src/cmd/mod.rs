@@ -29,4 +29,5 @@ pub mod status;
 pub mod stop;
 pub mod top;
 pub mod version;
+pub mod volume;
 pub mod why;

@@ -1,6 +1,7 @@
-//! The session process: the client's connection at descriptor 3, what to do at descriptor 4.
+//! The session process: the client's connection at descriptor 3, what to do at descriptor 4, and at descriptor 5 the
+//! directory that an import fills. `berth-session --discard` serves nobody: it removes what is left of volumes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use berth_init::inherit::inherited;
@@ -10,7 +11,17 @@ use berth_init::warning;
 
 fn main() -> ExitCode {
     kmsg::speak_as("berth-session");
-    let root = std::env::args_os().nth(1).map_or_else(|| PathBuf::from("/"), PathBuf::from);
+    let word = std::env::args_os().nth(1);
+    if word.as_ref().is_some_and(|word| word == "--discard") {
+        return match session::discard(Path::new("/")) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                warning!("cannot remove what is left of volumes: {error}");
+                ExitCode::FAILURE
+            }
+        };
+    }
+    let root = word.map_or_else(|| PathBuf::from("/"), PathBuf::from);
     let (connection, request) = match (inherited(3), inherited(4)) {
         (Ok(connection), Ok(request)) => (connection, request),
         _ => {

@@ -1,5 +1,5 @@
-//! One process for one client that is inside a container or reads a log: the far end of `berth exec`,
-//! `berth logs` and `berth events`.
+//! One process for one client that is inside a container, reads a log or events, or reads or writes a volume: the far
+//! end of `berth exec`, `logs`, `events`, `volume export` and `volume import`.
 //!
 //! It inherits the client's connection, already upgraded, as descriptor 3 and what to do as descriptor 4. Whatever
 //! the client or the program does, nobody else waits. The frames are those of [`berth_units::wire::session`].
@@ -9,6 +9,7 @@ mod diff;
 mod events;
 mod exec;
 mod logs;
+mod volume;
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -16,12 +17,18 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use berth_runtime::ExecSpec;
+use berth_units::Name;
 use berth_units::wire::control;
 use berth_units::wire::session::Kind;
 use serde::{Deserialize, Serialize};
 
 use self::client::Client;
 pub use self::diff::DiffSpec;
+pub use self::volume::discard;
+use crate::inherit::inherited;
+
+/// Where an import finds the directory to fill.
+pub const STAGED: u8 = 5;
 
 /// The longest request, bytes.
 const REQUEST_MAX: u64 = 4 << 20;
@@ -48,6 +55,16 @@ pub enum Request {
     Diff(Option<DiffSpec>),
     /// Read the events.
     Events(control::Events),
+    /// Send a volume as a tar file.
+    Export {
+        /// Which.
+        volume: Name,
+    },
+    /// Replace a volume; the directory to fill is descriptor 5.
+    Import {
+        /// Which.
+        volume: Name,
+    },
 }
 
 /// Why a session ended before its time. The client is told, if it is still there.
@@ -65,6 +82,9 @@ pub enum SessionError {
     /// A system call of this process failed.
     #[error("cannot {0}")]
     System(&'static str, #[source] io::Error),
+    /// A volume did not get through.
+    #[error(transparent)]
+    Volume(#[from] volume::VolumeError),
     /// The client is gone or out of step: nobody is left to be told.
     #[error("the client is gone")]
     ClientGone(#[source] io::Error),
@@ -77,12 +97,13 @@ impl SessionError {
     }
 }
 
-/// Serves the client to the end; its last frame is Exit or Error. Log directories are below `root`.
+/// Serves the client to the end; its last frame is Exit or Error. Log directories and volumes are below `root`.
 ///
 /// # Errors
 /// What the client was told too, where it could be.
 pub fn run(connection: OwnedFd, request: OwnedFd, root: &Path) -> Result<(), SessionError> {
     let mut client = Client::new(connection).map_err(SessionError::ClientGone)?;
+    let mut replaced = false;
     let served = read_request(request).and_then(|request| match request {
         Request::Exec { spec, tty } => exec::run(&mut client, &spec, tty),
         Request::Diff(Some(spec)) => diff::run(&mut client, &spec).map(|()| 0),
@@ -92,12 +113,22 @@ pub fn run(connection: OwnedFd, request: OwnedFd, root: &Path) -> Result<(), Ses
         }
         Request::Events(asked) => events::run(&mut client, &asked, root).map(|()| 0),
         Request::Logs { logs, ram } => logs::run(&mut client, &logs, ram, root).map(|()| 0),
+        Request::Export { volume } => volume::export(&mut client, &volume, root).map(|()| 0),
+        Request::Import { volume } => {
+            replaced = true;
+            let staged = inherited(STAGED.into()).map_err(SessionError::Request)?;
+            volume::import(&mut client, &volume, &staged, root).map(|()| 0)
+        }
     });
     let last = match &served {
         Ok(code) => client.finish(Kind::Exit, &[*code]),
         Err(SessionError::ClientGone(_)) => Ok(()),
         Err(error) => client.finish(Kind::Error, crate::kmsg::Chain(error).to_string().as_bytes()),
     };
+    if replaced {
+        // It may take longer than a client should wait.
+        discard(root).map_err(SessionError::system("remove the old volume"))?;
+    }
     served.and(last.map_err(SessionError::ClientGone))
 }
 

@@ -67,6 +67,7 @@ impl Supervisor {
         if let Some(fault) = &supervisor.set.fault {
             error!("the unit set on the data partition is refused, running the factory's: {fault}");
         }
+        volumes::remove_rubbish();
         supervisor.settle_node()?;
         Ok(supervisor)
     }
@@ -259,6 +260,7 @@ impl Supervisor {
         });
         let before = std::mem::replace(&mut self.set, set);
         volumes::settle(&self.set.declared);
+        self.observed.volumes = if self.set.fault.is_none() { volumes::all() } else { BTreeMap::new() };
         self.observed.networks.clear();
         self.declare_network();
         self.tell_log_of_set(&before.declared);

@@ -1,6 +1,6 @@
 //! What a call of the control interface does.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use berth_units::Name;
@@ -18,7 +18,7 @@ use super::clients::{Asked, Reply, Sent};
 use super::poll::{Interest, Source};
 use super::{Supervisor, container, program};
 use crate::kmsg::Chain;
-use crate::session::Request;
+use crate::session::{Request, STAGED};
 use crate::{notice, warning};
 
 /// What becomes of a call.
@@ -27,6 +27,8 @@ enum Answer {
     Now(Value),
     /// The connection goes to a session process, which has this to do.
     Session(Request),
+    /// The same with a directory to fill.
+    Import(Request, OwnedFd),
 }
 
 impl Supervisor {
@@ -59,7 +61,8 @@ impl Supervisor {
             Asked::Fault(fault) => self.clients.reply(client, &Reply::fault(&fault)),
             Asked::Call(call, upgrade) => match self.answer(call, upgrade) {
                 Ok(Answer::Now(value)) => self.clients.reply(client, &Reply::parameters(&value)),
-                Ok(Answer::Session(request)) => return self.upgrade(client, &request),
+                Ok(Answer::Session(request)) => return self.upgrade(client, &request, None),
+                Ok(Answer::Import(request, staged)) => return self.upgrade(client, &request, Some(staged)),
                 Err(fault) => self.clients.reply(client, &Reply::fault(&fault)),
             },
         };
@@ -107,13 +110,23 @@ impl Supervisor {
             Call::Pause { unit } => self.ask_pause(&unit)?,
             Call::Resume { unit } => self.ask_resume(&unit)?,
             Call::Shutdown { then } => self.ask_shutdown(then)?,
-            Call::Exec(_) | Call::Logs(_) | Call::Events(_) | Call::DiffFs { .. } if !upgrade => {
-                return Err(Fault::InvalidParameter { parameter: "upgrade".to_owned() });
+            Call::Volumes {} => serde_json::to_value(self.volumes()).map_err(|error| failed(&error))?,
+            Call::RemoveVolume { volume, force } => {
+                self.ask_remove_volume(&volume, force)?;
+                json!({})
             }
+            Call::Exec(_) | Call::Logs(_) | Call::Events(_) | Call::DiffFs { .. } if !upgrade => {
+                return Err(not_upgraded());
+            }
+            Call::ExportVolume { .. } | Call::ImportVolume { .. } if !upgrade => return Err(not_upgraded()),
             Call::Exec(exec) => return self.ask_exec(&exec).map(Answer::Session),
             Call::DiffFs { unit } => return self.ask_diff(&unit).map(Answer::Session),
             Call::Events(events) => return Ok(Answer::Session(Request::Events(events))),
             Call::Logs(logs) => return self.ask_logs(logs).map(Answer::Session),
+            Call::ExportVolume { volume } => return self.ask_export(volume).map(Answer::Session),
+            Call::ImportVolume { volume } => {
+                return self.ask_import(volume).map(|(what, staged)| Answer::Import(what, staged));
+            }
         };
         Ok(Answer::Now(value))
     }
@@ -212,9 +225,9 @@ impl Supervisor {
     }
 
     /// Gives a client's connection to a process of its own, after the reply that ends varlink on it.
-    fn upgrade(&mut self, client: u64, request: &Request) {
+    fn upgrade(&mut self, client: u64, request: &Request, staged: Option<OwnedFd>) {
         if self.clients.reply(client, &Reply::parameters(&json!({}))) == Sent::All
-            && let Err(why) = spawn_session(self.clients.socket(client), request)
+            && let Err(why) = spawn_session(self.clients.socket(client), request, staged)
         {
             let mut frame = Vec::new();
             session::encode(session::Kind::Error, why.as_bytes(), &mut frame);
@@ -231,18 +244,29 @@ fn rivals(declared: &Declared, unit: &Name) -> Vec<Name> {
     named.into_iter().chain(naming.map(|other| other.name.clone())).filter(|other| other != unit).collect()
 }
 
-/// The session process: descriptor 3 is the connection, 4 what to do.
-fn spawn_session(socket: Option<BorrowedFd<'_>>, request: &Request) -> Result<(), String> {
+/// The session process: descriptor 3 is the connection, 4 what to do, [`STAGED`] what an import fills.
+fn spawn_session(
+    socket: Option<BorrowedFd<'_>>,
+    request: &Request,
+    staged: Option<OwnedFd>,
+) -> Result<(), String> {
     let socket = socket.ok_or("the client is gone")?;
     let request =
         program::memory_file(request).map_err(|error| format!("cannot pass the request on: {error}"))?;
     let cgroup = Path::new(super::SYSTEM_CGROUPS).join("session");
-    let fds = [(socket, 3), (request.as_fd(), 4)];
+    let mut fds = vec![(socket, 3), (request.as_fd(), 4)];
+    fds.extend(staged.as_ref().map(|staged| (staged.as_fd(), STAGED)));
     program::start(&["/bin/berth-session"], &fds, Some(&cgroup), program::ORDINARY)
         .map(drop)
         .map_err(|error| Chain(&error).to_string())
 }
 
-fn failed(error: &dyn std::error::Error) -> Fault {
+/// A call that only makes sense on a connection that carries something else afterwards.
+fn not_upgraded() -> Fault {
+    Fault::InvalidParameter { parameter: "upgrade".to_owned() }
+}
+
+/// What went wrong, with its causes.
+pub(super) fn failed(error: &dyn std::error::Error) -> Fault {
     Fault::Failed { why: Chain(error).to_string() }
 }

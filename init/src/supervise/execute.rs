@@ -46,6 +46,7 @@ impl Supervisor {
             Action::Gather(name) => self.gather(name),
             Action::Reconsider(name) => self.reconsider(name),
             Action::Forget(name) => self.forget(name),
+            Action::Discard(volume) => self.discard(volume),
         }
     }
 

@@ -11,6 +11,7 @@ use berth_units::life::Event;
 use berth_units::observed::{Attach, Run};
 use berth_units::plan::comes_after;
 use berth_units::spec::{LogSink, Ready, Unit};
+use berth_units::volumes::mounted_by;
 use berth_units::wire::control::ExitReason;
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -68,6 +69,7 @@ impl Supervisor {
             limits: Some(identity.limits),
             checks: Some(identity.checks),
             after: comes_after(&self.set.declared, unit),
+            volumes: mounted_by(unit),
             ..Run::default()
         });
         seen.record.health = Health::begin(unit, clock::now());

@@ -81,6 +81,7 @@ scenarios! {
     power::power_cut_keeps_what_was_synced: "QEMU killed; volumes intact, units up";
     power::reboot_comes_back: "berth reboot: the same units on the same disk";
     volumes::volume_size_holds_and_changes_live: "no space left at the limit; more and less of it under a running unit";
+    volumes::volumes_are_copied_replaced_and_deleted: "export, import, rm, retain; a broken stream changes nothing";
     changes::changed_set_is_taken_whole_or_not_at_all: "units put on a running node; a faulty one changes nothing";
     changes::faulty_set_on_the_disk_falls_back: "factory units run, and status says why";
 }

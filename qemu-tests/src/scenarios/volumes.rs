@@ -3,6 +3,7 @@
 use berth_qemu_tests::appliance::{Appliance, probe_unit};
 use berth_qemu_tests::vm::{Options, SOON, Vm};
 use berth_qemu_tests::{Outcome, ensure, ensure_eq};
+use berth_units::wire::control::{VolumeStatus, Volumes};
 
 use crate::lab::Lab;
 
@@ -84,4 +85,77 @@ fn write(appliance: &Appliance, files: &[(&'static str, String)]) -> Outcome {
         appliance.unit(name, text)?;
     }
     Ok(())
+}
+
+/// What `berth volume ls` knows of a volume.
+fn volume(vm: &Vm, name: &str) -> Outcome<Option<VolumeStatus>> {
+    let all: Volumes = serde_json::from_str(&vm.berth(&["volume", "ls", "--json"], b"")?.ok()?)?;
+    Ok(all.volumes.into_iter().find(|volume| volume.name.as_str() == name))
+}
+
+/// A command that has to fail, and say this.
+fn refused(vm: &Vm, words: &[&str], stdin: &[u8], why: &str) -> Outcome {
+    let said = vm.berth(words, stdin)?;
+    ensure_eq!(said.code, 4);
+    ensure!(said.stderr.contains(why), "{words:?} says: {}", said.stderr);
+    Ok(())
+}
+
+pub fn volumes_are_copied_replaced_and_deleted(lab: &mut Lab) -> Outcome {
+    let appliance = lab.appliance()?;
+    let mut files = set("8M");
+    let scribe = "[mounts.own]\nvolume = \"notes\"\ntarget = \"/own\"\n";
+    files.push(("scribe", probe_unit(&["sleep"], scribe)));
+    files.push(("notes", "schema = 1\nkind = \"volume\"\nretain = \"delete\"\n".to_owned()));
+    write(&appliance, &files)?;
+    let mut vm = lab.boot(&appliance, &Options::default())?;
+    vm.wait_ready(&["keeper", "clerk", "neighbour", "scribe"])?;
+    vm.probe("clerk", &["make-dir", "/own/a/b"])?;
+    vm.probe("clerk", &["append", "/own/a/b/ledger", "one"])?;
+    let books = volume(&vm, "books")?.ok_or("no volume 'books'")?;
+    ensure_eq!((books.size, books.limit), (Some(8 * MIB), Some(8 * MIB)));
+    ensure!(books.used.is_some_and(|used| used > 0 && used < MIB), "it holds {:?}", books.used);
+    ensure_eq!(books.used_by.iter().map(|unit| unit.as_str()).collect::<Vec<_>>(), ["clerk"]);
+
+    let tar = vm.berth(&["volume", "export", "books"], b"")?.ok()?;
+    refused(&vm, &["volume", "rm", "-f", "books"], b"", "mounted by clerk")?;
+    refused(&vm, &["volume", "import", "books"], tar.as_bytes(), "mounted by clerk")?;
+    vm.probe("clerk", &["append", "/own/a/b/ledger", "two"])?;
+    vm.berth(&["stop", "clerk"], b"")?.ok()?;
+    // A stream that is not whole changes nothing.
+    let half = tar.as_bytes().get(..tar.len() / 2).unwrap_or_default();
+    refused(&vm, &["volume", "import", "books"], half, "not a whole tar file")?;
+    vm.berth(&["start", "clerk"], b"")?.ok()?;
+    ensure_eq!(vm.probe("clerk", &["read", "/own/a/b/ledger"])?, "one\ntwo\n");
+    vm.berth(&["stop", "clerk"], b"")?.ok()?;
+    vm.berth(&["volume", "import", "books"], tar.as_bytes())?.ok()?;
+    vm.berth(&["start", "clerk"], b"")?.ok()?;
+    ensure_eq!(vm.probe("clerk", &["read", "/own/a/b/ledger"])?, "one\n");
+    ensure_eq!(space(&vm, "clerk")?.0, 8 * MIB);
+    let written = fill(&vm, "clerk", "/own/rest")?;
+    ensure!((7 * MIB..=8 * MIB).contains(&written), "{written} bytes went into 8 MiB");
+
+    vm.berth(&["stop", "clerk"], b"")?.ok()?;
+    refused(&vm, &["volume", "rm", "books"], b"", "is declared")?;
+    vm.berth(&["volume", "rm", "-f", "books"], b"")?.ok()?;
+    vm.berth(&["start", "clerk"], b"")?.ok()?;
+    ensure_eq!(vm.probe("clerk", &["list", "/own"])?, "");
+    ensure_eq!(fill(&vm, "clerk", "/own/all")? / MIB, 7);
+
+    vm.probe("scribe", &["append", "/own/x", "y"])?;
+    put_set(&vm, 1, files.get(..1).unwrap_or_default())?;
+    vm.wait_for("the end of the volume 'notes'", SOON, |vm| {
+        Ok(volume(vm, "notes")?.is_none().then_some(()))
+    })?;
+    let books = volume(&vm, "books")?.ok_or("volume 'books' was not kept")?;
+    ensure!(!books.declared && books.used > Some(7 * MIB), "the kept volume is {books:?}");
+    vm.wait_for("the end of 'clerk'", SOON, |vm| {
+        Ok(volume(vm, "books")?.is_some_and(|books| books.used_by.is_empty()).then_some(()))
+    })?;
+    vm.berth(&["volume", "rm", "books"], b"")?.ok()?;
+    vm.wait_for("an empty trash", SOON, |vm| {
+        let left = vm.probe("keeper", &["list", "/node-data/volumes"])?;
+        if left.trim() == "shelf" { Ok(Some(())) } else { Err(left.into()) }
+    })?;
+    vm.power_off()
 }

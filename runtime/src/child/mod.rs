@@ -11,7 +11,7 @@ mod root;
 mod system;
 
 use std::ffi::CStr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::Mode;
 use rustix::io::Errno;
@@ -126,6 +126,14 @@ impl<'p> Child<'p> {
 /// The kernel's answer when a step's forerunner has not left what it needs: cannot be while the order holds.
 fn need(fd: Option<&OwnedFd>) -> Result<&OwnedFd, Errno> {
     fd.ok_or(Errno::BADF)
+}
+
+/// Removes `name` below `dir` with everything in it, however deep and wide it is; absent is done.
+///
+/// # Errors
+/// unlinkat(2), openat(2), renameat2(2).
+pub fn remove_all(dir: impl AsFd, name: &CStr) -> Result<(), Errno> {
+    clear::remove_all(dir.as_fd(), name)
 }
 
 type Outcome<'p> = Result<(), Fault<'p>>;

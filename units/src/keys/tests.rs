@@ -234,6 +234,7 @@ const VOLUME_CASES: &[Case] = &[
     ("gid", "", "100", "4294967295", 106),
     ("mode", "", r#""0700""#, r#""rwx""#, 105),
     ("size", "", r#""64K""#, r#""63K""#, 106),
+    ("retain", "", r#""delete""#, r#""discard""#, 107),
     ("labels.team", "", r#""shop""#, "[]", 104),
 ];
 

@@ -3,9 +3,9 @@
 use super::draft::fit;
 use super::forms::KEY_SOURCE;
 use super::{
-    Key, Section, Take, Text, Word, key, later, named, planned, planned_section, planned_word, required,
+    Key, Section, Take, Text, Word, key, later, named, planned, planned_section, planned_word, required, word,
 };
-use crate::spec::Volume;
+use crate::spec::{Retain, Volume};
 
 /// Ids below (uid_t) -1.
 const ID_MAX: i64 = 4_294_967_294;
@@ -23,7 +23,7 @@ pub(super) const KEYS: &[Key<Volume>] = &[
         Take::Size(64 << 10, 1 << 60, |d, _, v| d.size = Some(v)),
         "What it may hold; then writes fail with EDQUOT.",
     ),
-    planned("retain", "\"keep\"", Take::Words(RETAIN), "When no file declares it any more."),
+    key("retain", "\"keep\"", Take::Words(RETAIN), "When no file declares it any more."),
     planned("source", "\"dir\"", Take::Words(SOURCE), "Where its data is."),
     planned("fs", "\"ext4\"", Take::Words(FS), "File system of a partition."),
     planned(
@@ -62,5 +62,7 @@ const SOURCE: &[Word<Volume>] = &[
 const FS: &[Word<Volume>] =
     &[planned_word("ext4", "ext4"), planned_word("xfs", "XFS"), planned_word("btrfs", "Btrfs")];
 
-const RETAIN: &[Word<Volume>] =
-    &[planned_word("keep", "it stays on the disk"), planned_word("delete", "it is deleted")];
+const RETAIN: &[Word<Volume>] = &[
+    word("keep", "it stays on the disk", |d, _| d.retain = Retain::Keep),
+    word("delete", "it is deleted", |d, _| d.retain = Retain::Delete),
+];

@@ -12,6 +12,7 @@ use crate::observed::{NetworkSeen, Record, Run};
 use crate::reference::Reference;
 use crate::restart::{End, after_exit, is_success};
 use crate::spec::{Attachment, Depends, Policy, Type};
+use crate::volumes::mounted_by;
 use crate::wire::control::ExitReason;
 
 fn waits_for(declared: &Declared, observed: &Observed, unit: &Unit) -> Option<String> {
@@ -70,15 +71,24 @@ fn named(action: &Action) -> &Name {
         | Action::Recheck(name)
         | Action::Gather(name)
         | Action::Reconsider(name)
-        | Action::Forget(name) => name,
+        | Action::Forget(name)
+        | Action::Discard(name) => name,
+    }
+}
+
+/// Carries out those that leave nothing to look at.
+fn forget(observed: &mut Observed, action: &Action) -> bool {
+    match action {
+        Action::Forget(name) => observed.units.remove(name).is_some(),
+        Action::Discard(name) => observed.volumes.remove(name).is_some(),
+        _ => false,
     }
 }
 
 /// Carries one action out as if everything worked at once; returns what was done, for order checks.
 fn apply(declared: &Declared, observed: &mut Observed, action: &Action, now: Moment) {
     let draining = observed.draining;
-    if let Action::Forget(name) = action {
-        observed.units.remove(name);
+    if forget(observed, action) {
         return;
     }
     let name = named(action);
@@ -124,7 +134,7 @@ fn apply(declared: &Declared, observed: &mut Observed, action: &Action, now: Mom
             seen.frozen ^= true;
             true
         }
-        Action::Forget(_) => unreachable!(),
+        Action::Forget(_) | Action::Discard(_) => unreachable!(),
     };
     assert!(done, "{action} came in the wrong state");
 }
@@ -169,6 +179,7 @@ fn begun(declared: &Declared, name: &Name, now: Moment) -> Run {
         limits: Some(identity.limits),
         checks: Some(identity.checks),
         after: comes_after(declared, &declared.units[name]),
+        volumes: mounted_by(&declared.units[name]),
         ..Run::default()
     }
 }
@@ -415,3 +426,5 @@ mod live;
 mod pause;
 #[path = "tests/random.rs"]
 mod random;
+#[path = "tests/volumes.rs"]
+mod volumes;

@@ -6,6 +6,7 @@
 
 mod figures;
 mod status;
+mod volume;
 
 use std::collections::BTreeMap;
 
@@ -17,6 +18,7 @@ pub use status::{
     CheckStatus, ExitReason, LastExit, NodeStatus, PortStatus, ResultStatus, RunStatus, State, Status,
     UnitStatus,
 };
+pub use volume::{VolumeStatus, Volumes};
 
 /// Where the supervisor listens.
 pub const CONTROL_SOCKET: &str = "/run/berth/control.sock";
@@ -106,6 +108,32 @@ pub enum Call {
     /// lines, each an [`super::event::Event`] as JSON, Exit at the end.
     #[serde(rename = "io.berth.Control.Events")]
     Events(Events),
+    /// Every volume: replies [`Volumes`].
+    #[serde(rename = "io.berth.Control.Volumes")]
+    Volumes {},
+    /// Delete a volume that no unit has mounted.
+    #[serde(rename = "io.berth.Control.RemoveVolume")]
+    RemoveVolume {
+        /// Which.
+        volume: Name,
+        /// Even if the set in force declares it: it comes back empty.
+        #[serde(default)]
+        force: bool,
+    },
+    /// Read a volume as a tar file. With `upgrade`; the connection then carries [`super::session`] frames: Stdout
+    /// frames of the tar, Exit at the end.
+    #[serde(rename = "io.berth.Control.ExportVolume")]
+    ExportVolume {
+        /// Which.
+        volume: Name,
+    },
+    /// Replace a volume that no unit has mounted by what is in a tar file. With `upgrade`; the connection then carries
+    /// [`super::session`] frames: the tar as Stdin frames, Exit when the volume is replaced.
+    #[serde(rename = "io.berth.Control.ImportVolume")]
+    ImportVolume {
+        /// Which.
+        volume: Name,
+    },
 }
 
 /// What follows a shutdown.

@@ -4,26 +4,24 @@
 //! and goes with it. A volume is made under another name and renamed when it is whole. Its limit is set whenever a
 //! set is taken and whenever a unit that uses it starts: it changes under running programs.
 
-use std::collections::BTreeSet;
-use std::fs::{self, File, Permissions};
+mod calls;
+mod note;
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, Permissions, TryLockError};
 use std::io;
 use std::os::unix::fs::{PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
-use berth_runtime::project::{project_of, set_limit, set_project, usage};
+use berth_runtime::project::{set_limit, set_project, usage};
 use berth_units::Name;
 use berth_units::spec::{Declared, Volume};
-use berth_units::volumes::{Fit, Kept, VOLUMES_DIR, fit, free_project};
-use rustix::fs::{XattrFlags, fgetxattr, fsetxattr};
-use rustix::io::Errno;
+use berth_units::volumes::{Fit, GONE, Kept, VOLUMES_DIR, fit, gone_name, making_name, staging_name};
 
 use crate::error;
 use crate::kmsg::Chain;
-
-/// The note of a volume, JSON. Only whoever has CAP_SYS_ADMIN on the node sees and changes it.
-const NOTE: &str = "trusted.berth.volume";
-/// The longest note, bytes.
-const NOTE_MAX: usize = 1024;
+pub use calls::remove_rubbish;
+use note::{counts, new_project, read_note, write_note};
 
 /// Why a volume is not there as it was declared.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +34,9 @@ pub enum Error {
         "volume '{0}' has a size, and holds files from before sizes were counted: move them to a new one"
     )]
     Uncounted(Name),
+    /// Somebody imports it.
+    #[error("volume '{0}' is being replaced by an import")]
+    Replaced(Name),
     /// Four thousand millions of them.
     #[error("no project is left for volume '{0}'")]
     NoProject(Name),
@@ -55,17 +56,22 @@ fn system<E: Into<io::Error>>(doing: &'static str, volume: &Name) -> impl Fn(E) 
     move |source| Error::System { doing, volume: volume.clone(), source: source.into() }
 }
 
+fn path_of(name: &Name) -> PathBuf {
+    Path::new(VOLUMES_DIR).join(name.as_str())
+}
+
 /// The directory of a volume, with its limit in force. Owner and mode are set when it is made; later the unit's own
 /// changes stand.
 pub fn ensure(name: &Name, volume: &Volume) -> Result<PathBuf, Error> {
-    let path = Path::new(VOLUMES_DIR).join(name.as_str());
+    check_import(name)?;
+    let path = path_of(name);
     if path.is_dir() {
         let directory = File::open(&path).map_err(system("open", name))?;
         let kept = keep(&directory, name, volume)?;
         limit(&directory, name, volume, &kept)?;
         return Ok(path);
     }
-    let making = path.with_file_name(format!(".{name}.new"));
+    let making = path.with_file_name(making_name(name));
     make(&making, name, volume)?;
     // Whole or not at all: a power cut leaves no volume with the wrong owner.
     fs::rename(&making, &path).map_err(system("make", name))?;
@@ -75,12 +81,45 @@ pub fn ensure(name: &Name, volume: &Volume) -> Result<PathBuf, Error> {
 /// Limits of the volumes that are there already.
 pub fn settle(declared: &Declared) {
     for (name, volume) in &declared.volumes {
-        if Path::new(VOLUMES_DIR).join(name.as_str()).is_dir()
+        if path_of(name).is_dir()
             && let Err(error) = ensure(name, volume)
         {
             error!("{}", Chain(&error));
         }
     }
+}
+
+/// Refuses a volume that an import is about to replace. Whoever fills the directory beside it has it locked; without
+/// a lock it is what a process left that was ended.
+fn check_import(name: &Name) -> Result<(), Error> {
+    let staged = path_of(name).with_file_name(staging_name(name));
+    let Ok(directory) = File::open(&staged) else { return Ok(()) };
+    match directory.try_lock() {
+        Err(TryLockError::WouldBlock) => Err(Error::Replaced(name.clone())),
+        Err(TryLockError::Error(source)) => Err(system("look for an import of", name)(source)),
+        Ok(()) => put_away(name, &staged),
+    }
+}
+
+/// Renames what is left of a volume; it is removed by a process of its own.
+fn put_away(name: &Name, from: &Path) -> Result<(), Error> {
+    let free = (0..u32::MAX).map(|number| from.with_file_name(gone_name(name, number)));
+    let to = free.into_iter().find(|to| !to.exists()).unwrap_or_default();
+    fs::rename(from, to).map_err(system("put away", name))
+}
+
+/// Every volume that is on the disk, and what is noted of it.
+pub fn all() -> BTreeMap<Name, Kept> {
+    let entries = fs::read_dir(VOLUMES_DIR).into_iter().flatten();
+    let names = entries.filter_map(|entry| Name::parse(entry.ok()?.file_name().to_str()?).ok());
+    let noted = |name: &Name| File::open(path_of(name)).ok().and_then(|dir| read_note(&dir).ok().flatten());
+    names.map(|name| (name.clone(), noted(&name).unwrap_or_default())).collect()
+}
+
+/// Whether something is left of volumes that are gone.
+pub fn has_rubbish() -> bool {
+    let entries = fs::read_dir(VOLUMES_DIR).into_iter().flatten();
+    entries.flatten().any(|entry| entry.file_name().as_encoded_bytes().ends_with(GONE.as_bytes()))
 }
 
 /// A new directory with all that makes it a volume, under a name that is not yet its own.
@@ -104,54 +143,12 @@ fn keep(directory: &File, name: &Name, volume: &Volume) -> Result<Kept, Error> {
     };
     let kept = Kept { project, retain: volume.retain };
     if noted.as_ref() != Some(&kept) {
-        let text = serde_json::to_vec(&kept).map_err(system("note down", name))?;
-        fsetxattr(directory, NOTE, &text, XattrFlags::empty()).map_err(system("note down", name))?;
+        write_note(directory, &kept).map_err(system("note down", name))?;
     }
     if project > 0 {
         set_project(directory, project).map_err(system("set the project of", name))?;
     }
     Ok(kept)
-}
-
-/// A project for a directory without one; 0 where the file system has none, or where files are there that it would
-/// not count.
-fn new_project(directory: &File, name: &Name) -> Result<u32, Error> {
-    if !counts(directory) || !is_empty(directory, name)? {
-        return Ok(0);
-    }
-    free_project(&taken()).ok_or_else(|| Error::NoProject(name.clone()))
-}
-
-/// Whether the file system has project quota.
-fn counts(directory: &File) -> bool {
-    usage(directory, 0).is_ok()
-}
-
-fn is_empty(directory: &File, name: &Name) -> Result<bool, Error> {
-    let entries = rustix::fs::Dir::read_from(directory).map_err(system("read", name))?;
-    let names = entries.filter_map(|entry| Some(entry.ok()?.file_name().to_owned()));
-    Ok(names.filter(|name| !matches!(name.to_bytes(), b"." | b"..")).count() == 0)
-}
-
-/// Projects that something has: by its note or, should that be lost, by its directory.
-fn taken() -> BTreeSet<u32> {
-    let entries = fs::read_dir(VOLUMES_DIR).into_iter().flatten();
-    let directories = entries.filter_map(|entry| File::open(entry.ok()?.path()).ok());
-    let both = |directory: File| {
-        let noted = read_note(&directory).ok().flatten().map(|kept| kept.project);
-        [noted, project_of(&directory).ok()]
-    };
-    directories.flat_map(both).flatten().collect()
-}
-
-/// A note that is not there, or cannot be understood, is none.
-fn read_note(directory: &File) -> io::Result<Option<Kept>> {
-    let mut text = [0; NOTE_MAX];
-    match fgetxattr(directory, NOTE, &mut text) {
-        Ok(len) => Ok(serde_json::from_slice(text.get(..len).unwrap_or_default()).ok()),
-        Err(Errno::NODATA | Errno::RANGE) => Ok(None),
-        Err(errno) => Err(errno.into()),
-    }
 }
 
 /// Sets the limit of a volume, unless it is less than what is there.

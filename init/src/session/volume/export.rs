@@ -1,0 +1,213 @@
+//! From a volume to a tar stream, while programs may still change it.
+//!
+//! Nothing is followed: every name is looked at and opened as what it is, below a directory that is open already.
+//! What goes away on the way is left out, and a file that changes its length has the one that it had when it was
+//! opened. Hard links stay links as long as their first names are remembered.
+
+use std::collections::BTreeMap;
+use std::ffi::{CString, OsStr};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{
+    AtFlags, Dir, FileType, Mode, OFlags, Stat, fgetxattr, flistxattr, fstat, openat, readlinkat, statat,
+};
+use rustix::io::Errno;
+use tar::{Builder, EntryType, Header};
+
+use super::tarball::is_kept;
+use super::{DEPTH_MAX, VolumeError, shown, whole};
+
+/// First names of files with several that are remembered; further ones are written as files of their own.
+const LINKS_MAX: usize = 100_000;
+/// The kernel's limit for a value and for a list of names, bytes.
+const XATTR_MAX: usize = 64 << 10;
+
+/// Writes the tree; paths that no tar can hold (sockets, devices) are left out and named.
+pub fn write(top: OwnedFd, out: impl Write) -> Result<Vec<String>, VolumeError> {
+    let mut export = Export {
+        tar: Builder::new(out),
+        links: BTreeMap::new(),
+        skipped: Vec::new(),
+        room: vec![0; XATTR_MAX],
+    };
+    let stat = fstat(&top).map_err(whole("read"))?;
+    export.directory(&top, Path::new("./"), &stat)?;
+    let mut open = vec![Level::new(top, PathBuf::new())?];
+    while let Some(level) = open.last_mut() {
+        let Some(name) = level.next()? else {
+            open.pop();
+            continue;
+        };
+        let path = level.path.join(OsStr::from_bytes(name.as_bytes()));
+        match export.entry(&level.fd, &name, &path) {
+            Ok(Some(_)) if open.len() > DEPTH_MAX => return Err(VolumeError::Deep(shown_path(&path))),
+            Ok(Some(below)) => open.push(Level::new(below, path)?),
+            Ok(None) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    export.tar.into_inner().and_then(|mut out| out.flush()).map_err(whole("send"))?;
+    Ok(export.skipped)
+}
+
+/// A directory that is being read.
+struct Level {
+    fd: OwnedFd,
+    names: Dir,
+    path: PathBuf,
+}
+
+impl Level {
+    fn new(fd: OwnedFd, path: PathBuf) -> Result<Self, VolumeError> {
+        let names = Dir::read_from(&fd).map_err(whole("read"))?;
+        Ok(Self { fd, names, path })
+    }
+
+    fn next(&mut self) -> Result<Option<CString>, VolumeError> {
+        loop {
+            match self.names.read() {
+                None => return Ok(None),
+                Some(entry) => {
+                    let name = entry.map_err(whole("read"))?.file_name().to_owned();
+                    if !matches!(name.as_bytes(), b"." | b"..") {
+                        return Ok(Some(name));
+                    }
+                }
+            }
+        }
+    }
+}
+
+struct Export<W: Write> {
+    tar: Builder<W>,
+    links: BTreeMap<u64, PathBuf>,
+    skipped: Vec<String>,
+    room: Vec<u8>,
+}
+
+impl<W: Write> Export<W> {
+    /// Writes what `name` is; the directory, when it is one.
+    fn entry(
+        &mut self,
+        parent: &OwnedFd,
+        name: &CString,
+        path: &Path,
+    ) -> Result<Option<OwnedFd>, VolumeError> {
+        let cannot = |doing| {
+            move |error: Errno| VolumeError::File { doing, path: shown_path(path), source: error.into() }
+        };
+        let stat = match statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => return Ok(None),
+            result => result.map_err(cannot("read"))?,
+        };
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        if kind != FileType::Directory && self.linked(path, &stat)? {
+            return Ok(None);
+        }
+        match kind {
+            FileType::Directory | FileType::RegularFile => {
+                let opened = match openat(parent, name, flags, Mode::empty()) {
+                    // Gone, or something else by now.
+                    Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => return Ok(None),
+                    result => result.map_err(cannot("open"))?,
+                };
+                let stat = fstat(&opened).map_err(cannot("read"))?;
+                match FileType::from_raw_mode(stat.st_mode) {
+                    FileType::Directory => self.directory(&opened, path, &stat).map(|()| Some(opened)),
+                    FileType::RegularFile => self.file(opened, path, &stat).map(|()| None),
+                    _ => Ok(None),
+                }
+            }
+            FileType::Symlink => {
+                let target = readlinkat(parent, name, Vec::new()).map_err(cannot("read"))?;
+                self.symlink(target.as_bytes(), path, &stat).map(|()| None)
+            }
+            FileType::Fifo => self.append(&stat, EntryType::Fifo, path).map(|()| None),
+            _ => {
+                self.skipped.push(shown_path(path));
+                Ok(None)
+            }
+        }
+    }
+
+    /// Writes a link where the file has been written under another name.
+    fn linked(&mut self, path: &Path, stat: &Stat) -> Result<bool, VolumeError> {
+        if stat.st_nlink < 2 {
+            return Ok(false);
+        }
+        let Some(first) = self.links.get(&stat.st_ino) else {
+            if self.links.len() < LINKS_MAX {
+                self.links.insert(stat.st_ino, path.to_owned());
+            }
+            return Ok(false);
+        };
+        let mut header = header(stat, EntryType::Link, 0);
+        self.tar.append_link(&mut header, path, first).map_err(whole("send"))?;
+        Ok(true)
+    }
+
+    /// The target as it is: it may be anything.
+    fn symlink(&mut self, target: &[u8], path: &Path, stat: &Stat) -> Result<(), VolumeError> {
+        let mut header = header(stat, EntryType::Symlink, 0);
+        if header.set_link_name_literal(target).is_err() {
+            self.tar.append_pax_extensions([("linkpath", target)]).map_err(whole("send"))?;
+        }
+        self.tar.append_data(&mut header, path, io::empty()).map_err(whole("send"))
+    }
+
+    fn directory(&mut self, opened: &OwnedFd, path: &Path, stat: &Stat) -> Result<(), VolumeError> {
+        self.attributes(opened)?;
+        self.append(stat, EntryType::Directory, path)
+    }
+
+    fn append(&mut self, stat: &Stat, kind: EntryType, path: &Path) -> Result<(), VolumeError> {
+        self.tar.append_data(&mut header(stat, kind, 0), path, io::empty()).map_err(whole("send"))
+    }
+
+    fn file(&mut self, opened: OwnedFd, path: &Path, stat: &Stat) -> Result<(), VolumeError> {
+        self.attributes(&opened)?;
+        let size = u64::try_from(stat.st_size).unwrap_or(0);
+        let mut header = header(stat, EntryType::Regular, size);
+        // What has been cut off meanwhile reads as zeros.
+        let data = File::from(opened).chain(io::repeat(0)).take(size);
+        self.tar.append_data(&mut header, path, data).map_err(whole("send"))
+    }
+
+    /// Extended attributes, as PAX records before the entry.
+    fn attributes(&mut self, opened: &OwnedFd) -> Result<(), VolumeError> {
+        let len = match flistxattr(opened.as_fd(), &mut *self.room) {
+            Err(Errno::NOTSUP) => 0,
+            result => result.map_err(whole("read"))?,
+        };
+        let list = self.room.get(..len).unwrap_or_default().to_vec();
+        let mut found = Vec::new();
+        for name in list.split(|byte| *byte == 0).filter(|name| is_kept(name)) {
+            // Gone meanwhile.
+            let Ok(len) = fgetxattr(opened, name, &mut *self.room) else { continue };
+            let key = format!("SCHILY.xattr.{}", String::from_utf8_lossy(name));
+            found.push((key, self.room.get(..len).unwrap_or_default().to_vec()));
+        }
+        let records = found.iter().map(|(key, value)| (key.as_str(), value.as_slice()));
+        self.tar.append_pax_extensions(records).map_err(whole("send"))
+    }
+}
+
+fn header(stat: &Stat, kind: EntryType, size: u64) -> Header {
+    let mut header = Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_mode(stat.st_mode & 0o7777);
+    header.set_uid(stat.st_uid.into());
+    header.set_gid(stat.st_gid.into());
+    header.set_mtime(u64::try_from(stat.st_mtime).unwrap_or(0));
+    header.set_size(size);
+    header
+}
+
+fn shown_path(path: &Path) -> String {
+    shown(path.as_os_str().as_bytes())
+}
