@@ -26,6 +26,7 @@
 //! | `Stdio` | before new descriptors are opened, so that none is in the way |
 //! | `PrivateMounts` | before the first mount, or it would appear on the node |
 //! | `EmptyUpper` `Scratch` `Overlay` | the root. Always an overlay with a writable layer, so that mount points and files can be made in an image that lacks them |
+//! | `Seed` | while nothing but the image is in the root |
 //! | `Proc` … `CgroupMount` | the kernel's file systems, fresh, on directories that are no links, before anything of the unit could lie over them |
 //! | `Files` `Mounts` `Workdir` | onto descriptors resolved inside the root, parents first |
 //! | `Loopback` `Hostname` `Sysctl` | through the procfs just mounted, while it is writable |

@@ -4,6 +4,7 @@
 //! here reads a file. User and group names stay text, because only the assembled root can resolve them.
 
 use std::collections::BTreeMap;
+use std::ffi::CStr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,8 @@ pub struct Spec {
     pub mounts: Vec<Mount>,
     /// Read-only files laid over the image: `/etc/hostname`, `/etc/hosts`, `/etc/resolv.conf`.
     pub files: Vec<File>,
+    /// Volumes that are used for the first time.
+    pub seeds: Vec<Seed>,
     /// What runs in it.
     pub process: Process,
     /// Its network namespace.
@@ -49,6 +52,7 @@ impl Spec {
             root,
             mounts: Vec::new(),
             files: Vec::new(),
+            seeds: Vec::new(),
             process: Process::new(argv),
             network: Network::Private,
             cgroup,
@@ -147,6 +151,22 @@ pub enum MountSource {
         /// Mode of its root.
         mode: u32,
     },
+}
+
+/// The name of the attribute that a volume has until it was filled for its first use. It has to be empty of anything
+/// that counts until then.
+pub const UNSEEDED: &CStr = c"trusted.berth.unseeded";
+
+/// A volume that may still have the attribute [`UNSEEDED`]: it is filled, once, and loses it. Of units that start at
+/// the same time the first one does it, and the others wait for that.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Seed {
+    /// The volume's directory, absolute and existing; trusted.
+    pub volume: PathBuf,
+    /// Absolute path of the image's directory that is copied; none leaves the volume empty.
+    pub from: Option<String>,
+    /// The root of the volume gets the owner and the mode of that directory, too.
+    pub own: bool,
 }
 
 /// A read-only file laid over the image.

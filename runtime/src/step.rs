@@ -39,6 +39,8 @@ pub enum Step {
     Scratch,
     /// Image layers under the upper layer.
     Overlay,
+    /// What volumes hold at their first use, from the image.
+    Seed,
     /// /proc.
     Proc,
     /// /dev and what is in it.
@@ -110,6 +112,7 @@ pub const CONTAINER: &[Step] = &[
     Step::EmptyUpper,
     Step::Scratch,
     Step::Overlay,
+    Step::Seed,
     Step::Proc,
     Step::Dev,
     Step::DevPts,
@@ -194,6 +197,7 @@ impl Step {
             Self::EmptyUpper => "empty the upper layer",
             Self::Scratch => "set up the scratch tmpfs",
             Self::Overlay => "assemble the root from layers",
+            Self::Seed => "fill volume",
             Self::Proc
             | Self::Dev
             | Self::DevPts
@@ -355,6 +359,7 @@ mod tests {
         };
         before(Step::PrivateMounts, Step::Scratch);
         before(Step::Mounts, Step::MaskedPaths);
+        before(Step::Seed, Step::Mounts);
         before(Step::Sysctl, Step::ReadOnlyPaths);
         before(Step::MaskedPaths, Step::Pivot);
         before(Step::Workdir, Step::ReadOnlyRoot);

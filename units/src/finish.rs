@@ -89,7 +89,8 @@ fn finish_mount(name: &str, draft: &MountDraft, origin: &Origin, faults: &mut Ve
     let set: Vec<_> = sources.into_iter().filter(|key| origin.spans.has(&path(key))).collect();
     let source = match (&draft.volume, &draft.bind, draft.tmpfs) {
         (Some(volume), None, false) => {
-            MountSource::Volume { volume: volume.clone(), subpath: draft.subpath.clone() }
+            let seed = !draft.unseeded && draft.subpath.is_none();
+            MountSource::Volume { volume: volume.clone(), subpath: draft.subpath.clone(), seed }
         }
         (None, Some(bind), false) => MountSource::Bind { path: bind.clone(), create: draft.create },
         (None, None, true) => MountSource::Tmpfs {
@@ -112,13 +113,19 @@ fn finish_mount(name: &str, draft: &MountDraft, origin: &Origin, faults: &mut Ve
             return None;
         }
     };
-    let belongs = [("subpath", "volume"), ("create", "bind"), ("size", "tmpfs"), ("mode", "tmpfs")];
+    let belongs =
+        [("subpath", "volume"), ("seed", "volume"), ("create", "bind"), ("size", "tmpfs"), ("mode", "tmpfs")];
     for (key, owner) in
         belongs.into_iter().filter(|(key, owner)| origin.spans.has(&path(key)) && !set.contains(owner))
     {
         let message = format!("'{key}' has no effect on mount '{name}'");
         let help = format!("it belongs to mounts with `{owner}`");
         faults.push(Fault::error(KEY_WITHOUT_EFFECT, origin.key(&path(key)), message).help(help));
+    }
+    if draft.subpath.is_some() && origin.spans.has(&path("seed")) {
+        let message = format!("'seed' has no effect on mount '{name}': only a whole volume is seeded");
+        let fault = Fault::error(KEY_WITHOUT_EFFECT, origin.key(&path("seed")), message);
+        faults.push(fault.help("take out `seed` or `subpath`"));
     }
     if let MountSource::Bind { path: bind, .. } = &source
         && bind != VOLUMES_DIR

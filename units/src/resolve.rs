@@ -83,7 +83,8 @@ fn join_default(declared: &mut Declared) {
 fn add_volumes(declared: &mut Declared) {
     for mount in declared.units.values().flat_map(|unit| unit.mounts.values()) {
         if let MountSource::Volume { volume, .. } = &mount.source {
-            declared.volumes.entry(volume.clone()).or_default();
+            let implicit = || Volume { implicit: true, ..Volume::default() };
+            declared.volumes.entry(volume.clone()).or_insert_with(implicit);
         }
     }
 }

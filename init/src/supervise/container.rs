@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use berth_runtime::spec::{File, Mount, MountSource, Network, Process, Root, Spec, User, Writable};
+use berth_runtime::spec::{File, Mount, MountSource, Network, Process, Root, Seed, Spec, User, Writable};
 use berth_runtime::{Capabilities, ExecSpec};
 use berth_units::launch::Launch;
 use berth_units::notify::SOCKET;
@@ -77,7 +77,7 @@ pub fn spec(context: &Context<'_>, unit: &Unit, image: &StoredImage, launch: &La
     let root = Root { layers, writable: writable(unit)? };
     let mut spec = Spec::new(root, launch.argv.clone(), cgroup_dir(&unit.name));
     spec.hostname.clone_from(&unit.hostname);
-    spec.mounts = mounts(context.declared, unit)?;
+    (spec.mounts, spec.seeds) = mounts(context.declared, unit)?;
     let file = |(target, contents)| File { target, contents };
     spec.files = network::etc_files(context.declared, context.leases, unit).into_iter().map(file).collect();
     spec.process = process(unit, launch)?;
@@ -163,8 +163,9 @@ fn writable(unit: &Unit) -> Result<Writable, Error> {
 }
 
 /// Declared mounts, and a small tmpfs on `rootfs.tmpfs` where the root is read-only and nothing else is mounted.
-fn mounts(declared: &Declared, unit: &Unit) -> Result<Vec<Mount>, Error> {
-    let mut mounts = Vec::new();
+/// Beside them the volumes that are used for the first time.
+fn mounts(declared: &Declared, unit: &Unit) -> Result<(Vec<Mount>, Vec<Seed>), Error> {
+    let (mut mounts, mut seeds) = (Vec::new(), Vec::new());
     if unit.rootfs.read_only {
         let free = |path: &&String| !unit.mounts.values().any(|mount| mount.target == **path);
         for path in unit.rootfs.tmpfs.iter().filter(free) {
@@ -174,9 +175,14 @@ fn mounts(declared: &Declared, unit: &Unit) -> Result<Vec<Mount>, Error> {
     }
     for mount in unit.mounts.values() {
         let source = match &mount.source {
-            spec::MountSource::Volume { volume, subpath } => {
+            spec::MountSource::Volume { volume, subpath, seed } => {
                 let volume_spec = declared.volumes.get(volume).cloned().unwrap_or_default();
-                MountSource::Bind { path: volumes::ensure(volume, &volume_spec)?, subpath: subpath.clone() }
+                let path = volumes::ensure(volume, &volume_spec)?;
+                if volumes::is_unseeded(volume, &path)? {
+                    let from = seed.then(|| mount.target.clone());
+                    seeds.push(Seed { volume: path.clone(), from, own: volume_spec.implicit });
+                }
+                MountSource::Bind { path, subpath: subpath.clone() }
             }
             spec::MountSource::Bind { path, create } => MountSource::Bind {
                 path: if *create { ensure_dir(path.into())? } else { path.into() },
@@ -187,7 +193,9 @@ fn mounts(declared: &Declared, unit: &Unit) -> Result<Vec<Mount>, Error> {
         let target = mount.target.clone();
         mounts.push(Mount { source, target, read_only: mount.read_only, exec: mount.exec });
     }
-    Ok(mounts)
+    // Where a unit mounts one volume twice, the mount that copies counts.
+    seeds.sort_by_key(|seed| seed.from.is_none());
+    Ok((mounts, seeds))
 }
 
 fn ensure_dir(path: PathBuf) -> Result<PathBuf, Error> {

@@ -35,6 +35,18 @@ pub(super) fn remove_all(dir: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> 
     }
 }
 
+/// Removes everything in a directory.
+pub(super) fn remove_contents(dir: BorrowedFd<'_>) -> Result<(), Errno> {
+    let mut moved = 0;
+    loop {
+        let (top, before) = (open_dir(dir, c".")?, moved);
+        empty(top.as_fd(), top.as_fd(), 0, &mut moved)?;
+        if moved == before {
+            return Ok(());
+        }
+    }
+}
+
 fn open_dir(dir: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     openat(dir, name, flags, Mode::empty())

@@ -8,6 +8,7 @@ mod api;
 mod clear;
 mod process;
 mod root;
+mod seed;
 mod system;
 
 use std::ffi::CStr;
@@ -101,6 +102,7 @@ impl<'p> Child<'p> {
             Step::EmptyUpper => self.empty_upper(root),
             Step::Scratch => self.mount_scratch(root),
             Step::Overlay => self.mount_overlay(root),
+            Step::Seed => self.seed_volumes(root),
             Step::Proc => self.mount_proc(),
             Step::Dev => self.mount_dev(root),
             Step::DevPts => self.mount_devpts(),

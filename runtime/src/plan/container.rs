@@ -9,11 +9,12 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat, opena
 use rustix::mount::{MountAttrFlags, OpenTreeFlags, open_tree};
 
 use super::{
-    FilePlan, Lifted, MountPlan, RootPlan, Source, SysctlPlan, Upper, c_string, invalid, open, system,
+    FilePlan, Lifted, MountPlan, RootPlan, SeedPlan, Source, SysctlPlan, Upper, c_string, invalid, open,
+    system,
 };
 use crate::resolve::{self, Kind, Target};
 use crate::spawn::SpawnError;
-use crate::spec::{File, Mount, MountSource, Network, Spec, Writable};
+use crate::spec::{File, Mount, MountSource, Network, Seed, Spec, Writable};
 use crate::sys::mount::{Reach, set_attributes};
 
 /// fsconfig(2) takes strings of up to 255 bytes.
@@ -41,6 +42,7 @@ pub(super) fn plan(spec: &Spec, lifted: &mut Lifted) -> Result<RootPlan, SpawnEr
         read_only: spec.root.writable == Writable::No,
         privileged: spec.privileged,
         shm_size: c_string("shm_size", spec.shm_size.to_string())?,
+        seeds: spec.seeds.iter().map(|one| seed(one, lifted)).collect::<Result<_, _>>()?,
         files: files(&spec.files)?,
         mounts: mounts(&spec.mounts, lifted)?,
         workdir: target("cwd", &spec.process.cwd)?,
@@ -102,6 +104,18 @@ fn files(files: &[File]) -> Result<Vec<FilePlan>, SpawnError> {
         })
     };
     files.iter().enumerate().map(plan).collect()
+}
+
+fn seed(seed: &Seed, lifted: &mut Lifted) -> Result<SeedPlan, SpawnError> {
+    let path = &seed.volume;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let volume = openat(CWD, path, flags, Mode::empty()).map_err(open("open volume", path))?;
+    Ok(SeedPlan {
+        volume: lifted.lift(volume)?,
+        name: c_string("volume", path.as_os_str().as_bytes())?,
+        from: seed.from.as_deref().map(mount_target).transpose()?,
+        own: seed.own,
+    })
 }
 
 fn mounts(mounts: &[Mount], lifted: &mut Lifted) -> Result<Vec<MountPlan>, SpawnError> {

@@ -69,6 +69,7 @@ pub(crate) struct RootPlan {
     pub(crate) read_only: bool,
     pub(crate) privileged: bool,
     pub(crate) shm_size: CString,
+    pub(crate) seeds: Vec<SeedPlan>,
     pub(crate) files: Vec<FilePlan>,
     pub(crate) mounts: Vec<MountPlan>,
     pub(crate) workdir: Target,
@@ -85,6 +86,14 @@ pub(crate) enum Upper {
     Scratch,
     /// Directories of the node.
     Disk { dir: CString, upper: CString, work: CString },
+}
+
+pub(crate) struct SeedPlan {
+    pub(crate) volume: OwnedFd,
+    /// Path of the volume, for messages.
+    pub(crate) name: CString,
+    pub(crate) from: Option<Target>,
+    pub(crate) own: bool,
 }
 
 pub(crate) struct FilePlan {

@@ -8,3 +8,4 @@ mod join;
 mod life;
 mod limits;
 mod sandbox;
+mod seed;

@@ -61,6 +61,7 @@ pub(crate) struct SocketDraft {
 pub(crate) struct MountDraft {
     pub volume: Option<Name>,
     pub subpath: Option<String>,
+    pub unseeded: bool,
     pub bind: Option<String>,
     pub create: bool,
     pub tmpfs: bool,

@@ -2,7 +2,7 @@
 
 use super::draft::ContainerDraft;
 use super::forms::MOUNT_OPTION;
-use super::{Key, Section, Take, Text, Word, key, later, named, planned, planned_word, required};
+use super::{Key, Section, Take, Text, Word, key, later, named, planned, planned_word, required, word};
 
 pub(super) const SECTIONS: &[Section<ContainerDraft>] = &[named(
     "mounts",
@@ -78,7 +78,7 @@ pub(super) const KEYS: &[Key<ContainerDraft>] = &[
     planned("mounts.*.recursive", "false", Take::Bool(later), "Mounts below the source come along."),
     planned("mounts.*.propagation", "\"private\"", Take::Words(PROPAGATION), "How mounts below it spread."),
     planned("mounts.*.idmap", "true", Take::Bool(later), "Map owners into the unit's user namespace."),
-    planned("mounts.*.seed", "\"copy\"", Take::Words(SEED), "What a volume holds at its first use."),
+    key("mounts.*.seed", "\"copy\"", Take::Words(SEED), "What a volume holds at its first use."),
     planned("state_dir", "", Take::Text(Text::Path, later), "Directory that lasts and belongs to the unit."),
     planned("cache_dir", "", Take::Text(Text::Path, later), "Directory that lasts while there is room."),
     planned("runtime_dir", "", Take::Text(Text::Path, later), "Directory in RAM that lasts over restarts."),
@@ -91,5 +91,7 @@ const PROPAGATION: &[Word<ContainerDraft>] = &[
     planned_word("shared", "both ways"),
 ];
 
-const SEED: &[Word<ContainerDraft>] =
-    &[planned_word("copy", "what the image has there"), planned_word("none", "nothing")];
+const SEED: &[Word<ContainerDraft>] = &[
+    word("copy", "what the image has there", |d, at| d.mount(at).unseeded = false),
+    word("none", "nothing", |d, at| d.mount(at).unseeded = true),
+];

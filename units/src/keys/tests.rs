@@ -102,6 +102,7 @@ const CONTAINER_CASES: &[Case] = &[
     (r#"io.limits."/dev/vda".write_iops"#, "", "0x10", "0", 106),
     ("mounts.m.volume", r#"mounts.m.target = "/d""#, r#""data""#, r#""Data""#, 105),
     ("mounts.m.subpath", "mounts.m.target = \"/d\"\nmounts.m.volume = \"v\"", r#""a/b""#, r#""../b""#, 105),
+    ("mounts.m.seed", "mounts.m.target = \"/d\"\nmounts.m.volume = \"v\"", r#""none""#, r#""move""#, 107),
     ("mounts.m.bind", r#"mounts.m.target = "/d""#, r#""/srv""#, r#""srv""#, 105),
     ("mounts.m.create", "mounts.m.target = \"/d\"\nmounts.m.bind = \"/s\"", "true", r#""yes""#, 104),
     ("mounts.m.tmpfs", r#"mounts.m.target = "/d""#, "true", "false", 109),

@@ -28,6 +28,8 @@ pub enum MountSource {
         volume: Name,
         /// A directory below it.
         subpath: Option<String>,
+        /// At its first use the volume gets what the image has at the target.
+        seed: bool,
     },
     /// A path of the node.
     Bind {
@@ -60,11 +62,21 @@ pub struct Volume {
     pub retain: Retain,
     /// Free key-value pairs.
     pub labels: BTreeMap<String, String>,
+    /// No file declares it: it gets the owner and the mode of what it is seeded with.
+    pub implicit: bool,
 }
 
 impl Default for Volume {
     fn default() -> Self {
-        Self { uid: 0, gid: 0, mode: 0o755, size: None, retain: Retain::Keep, labels: BTreeMap::new() }
+        Self {
+            uid: 0,
+            gid: 0,
+            mode: 0o755,
+            size: None,
+            retain: Retain::Keep,
+            labels: BTreeMap::new(),
+            implicit: false,
+        }
     }
 }
 

@@ -73,9 +73,15 @@ pub fn ensure(name: &Name, volume: &Volume) -> Result<PathBuf, Error> {
     }
     let making = path.with_file_name(making_name(name));
     make(&making, name, volume)?;
+    note::mark_unseeded(&making).map_err(system("note down", name))?;
     // Whole or not at all: a power cut leaves no volume with the wrong owner.
     fs::rename(&making, &path).map_err(system("make", name))?;
     Ok(path)
+}
+
+/// Whether a volume has not been used yet.
+pub fn is_unseeded(name: &Name, path: &Path) -> Result<bool, Error> {
+    note::is_unseeded(path).map_err(system("read the note of", name))
 }
 
 /// Limits of the volumes that are there already.

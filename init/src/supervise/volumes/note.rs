@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
+use std::path::Path;
 
 use berth_runtime::project::{project_of, usage};
+use berth_runtime::spec::UNSEEDED;
 use berth_units::Name;
 use berth_units::volumes::{Kept, VOLUMES_DIR, free_project};
-use rustix::fs::{XattrFlags, fgetxattr, fsetxattr};
+use rustix::fs::{XattrFlags, fgetxattr, fsetxattr, getxattr, setxattr};
 use rustix::io::Errno;
 
 use super::{Error, system};
@@ -61,4 +63,17 @@ pub(super) fn read_note(directory: &File) -> io::Result<Option<Kept>> {
 /// Replaces the note of a volume.
 pub(super) fn write_note(directory: &File, kept: &Kept) -> io::Result<()> {
     Ok(fsetxattr(directory, NOTE, &serde_json::to_vec(kept)?, XattrFlags::empty())?)
+}
+
+/// Notes that a new volume is to be filled at its first use.
+pub(super) fn mark_unseeded(path: &Path) -> io::Result<()> {
+    Ok(setxattr(path, UNSEEDED, b"", XattrFlags::empty())?)
+}
+
+pub(super) fn is_unseeded(path: &Path) -> io::Result<bool> {
+    match getxattr(path, UNSEEDED, &mut [0; 1]) {
+        Ok(_) | Err(Errno::RANGE) => Ok(true),
+        Err(Errno::NODATA) => Ok(false),
+        Err(errno) => Err(errno.into()),
+    }
 }
