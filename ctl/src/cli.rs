@@ -67,6 +67,8 @@ enum Command {
     /// Let paused units go on
     #[command(after_help = "Example: berth resume importer")]
     Resume(transition::Args),
+    /// Have units read their configuration again
+    Reload(cmd::reload::Args),
     /// Stop every unit and reboot the node
     #[command(after_help = "Example: berth --node unix:control.sock reboot")]
     Reboot,
@@ -118,6 +120,7 @@ impl Cli {
             Command::Restart(args) => cmd::restart::run(&node, args),
             Command::Pause(args) => cmd::pause::run(&node, args),
             Command::Resume(args) => cmd::resume::run(&node, args),
+            Command::Reload(args) => cmd::reload::run(&node, args),
             Command::Reboot => cmd::reboot::run(&node),
             Command::Poweroff => cmd::poweroff::run(&node),
             #[cfg(feature = "builder")]

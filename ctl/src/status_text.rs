@@ -9,8 +9,8 @@ use berth_units::human::{age, duration, short_digest, size};
 use berth_units::job::Cause;
 use berth_units::spec::Protocol;
 use berth_units::wire::control::{
-    CheckStatus, ExitReason, Inspected, LastExit, NodeStatus, PortStatus, Related, RunStatus, State, Status,
-    UnitStatus,
+    CheckStatus, ExitReason, Inspected, LastExit, NodeStatus, PortStatus, Related, ReloadState, ReloadStatus,
+    RunStatus, State, Status, UnitStatus,
 };
 
 use crate::output::{Colour, Look, printable};
@@ -50,6 +50,15 @@ pub fn screen(status: &Status, rates: &BTreeMap<String, Rates>, all: bool, look:
     text
 }
 
+fn reload_line(reload: &ReloadStatus) -> String {
+    let at = reload.at.as_deref().unwrap_or_default();
+    match (reload.state, &reload.why) {
+        (ReloadState::Running, _) => "under way".to_owned(),
+        (ReloadState::Done, _) => format!("done {at}"),
+        (ReloadState::Failed, why) => format!("failed {at}: {}", why.as_deref().unwrap_or_default()),
+    }
+}
+
 /// All that is known of one unit, a line a fact.
 pub fn details(unit: &UnitStatus, rates: &BTreeMap<String, Rates>, look: Look) -> String {
     let mut text = String::new();
@@ -81,6 +90,7 @@ pub fn details(unit: &UnitStatus, rates: &BTreeMap<String, Rates>, look: Look) -
     fact("processes", unit.pids.map(|pids| pids.to_string()));
     fact("addresses", Some(unit.addresses.join(" ")));
     fact("ports", Some(unit.ports.iter().map(long_port).collect::<Vec<_>>().join(" ")));
+    fact("reload", unit.reload.as_ref().map(reload_line));
     fact("sockets", Some(unit.sockets.join(", ")));
     for check in &unit.checks {
         fact("check", Some(check_line(check)));

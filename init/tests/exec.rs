@@ -53,6 +53,7 @@ impl Container {
         let mut process = Process::new(argv.iter().map(|word| (*word).to_owned()).collect());
         process.terminal = tty.is_some();
         let spec = ExecSpec {
+            clone_parent: false,
             pid: self.pid,
             start_time: start_time(self.pid).unwrap(),
             cgroup: self.cgroup.clone(),

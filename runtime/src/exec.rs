@@ -26,6 +26,9 @@ pub struct ExecSpec {
     pub start_time: u64,
     /// The unit's cgroup v2 directory.
     pub cgroup: PathBuf,
+    /// The process becomes the child of the caller's parent, who then reaps it.
+    #[serde(default)]
+    pub clone_parent: bool,
     /// What to run. With `terminal`, standard input is a terminal, best one of [`crate::open_pty`].
     pub process: Process,
 }
@@ -42,7 +45,7 @@ pub fn start_time(pid: i32) -> io::Result<u64> {
     field.and_then(|field| field.parse().ok()).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
-/// Runs a process in a container. It is the caller's child; it has been let go already.
+/// Runs a process in a container. It has been let go already.
 ///
 /// # Errors
 /// The container is gone, or the caller's side could not do its part. What the child could not do arrives at
@@ -52,7 +55,11 @@ pub fn exec(target: &ExecSpec, stdio: &Stdio<'_>) -> Result<Running, SpawnError>
     let cgroup = open_cgroup(&target.cgroup)?;
     let joined = pidfd.try_clone().map_err(system("copy a descriptor"))?;
     let (plan, mut work, ends) = plan(Role::Join(joined), &target.process, stdio)?;
-    let birth = Birth { namespaces: Namespaces::Shared, clone_parent: false, cgroup: Some(cgroup.as_fd()) };
+    let birth = Birth {
+        namespaces: Namespaces::Shared,
+        clone_parent: target.clone_parent,
+        cgroup: Some(cgroup.as_fd()),
+    };
     let own = pidfd_open(rustix::process::getpid(), PidfdFlags::empty()).map_err(system("open oneself"))?;
     // A process never changes its own PID namespace, only that of children to come: the child is born inside.
     enter_pid_namespace(pidfd.as_fd())?;

@@ -50,6 +50,7 @@ pub const MEANS: &[(&str, Means)] = &[
     ("env", Means::Process),
     ("memory", Means::Limits),
     // The size of a mount.
+    ("memory.on_oom", Means::Rule),
     ("memory.shm_size", Means::Process),
     ("cpu", Means::Limits),
     ("pids", Means::Limits),
@@ -86,6 +87,9 @@ pub const MEANS: &[(&str, Means)] = &[
     ("on_failure", Means::Rule),
     ("on_success", Means::Rule),
     ("stop", Means::Rule),
+    ("reload", Means::Rule),
+    // A hook that a run began without would come out of order.
+    ("hooks", Means::Process),
     ("log", Means::Log),
     ("security", Means::Process),
 ];

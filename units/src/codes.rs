@@ -152,6 +152,8 @@ codes! {
         "A check has exactly one of `exec`, `http` and `tcp`.";
     UNKNOWN_CHECK = 421, "no such check",
         "ready.when names a check that the unit does not have.";
+    RELOAD_WAY = 422, "nothing to run",
+        "A reload has exactly one of `signal` and `exec`, and a program to execute is named.";
     WAIT_PATH = 430, "path that nobody tells about",
         "The kernel sends no event when a file appears below /proc or /sys, so nobody could wait for it. Use \
          conditions.path_exists, or wait for the device itself.";

@@ -4,6 +4,7 @@ mod health;
 mod job;
 mod resources;
 mod sockets;
+mod tasks;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,7 +19,7 @@ use crate::keys::{ContainerDraft, MountDraft, NodeDraft, UplinkWord};
 use crate::notify::SOCKET;
 use crate::path::is_within;
 use crate::resolve::Origin;
-use crate::spec::{Mount, MountSource, NetworkMode, Node, Unit, UplinkMode, Upper};
+use crate::spec::{Mount, MountSource, NetworkMode, Node, OnOom, Unit, UplinkMode, Upper};
 use crate::volumes::VOLUMES_DIR;
 pub(crate) use health::{parse_http, parse_status};
 
@@ -29,7 +30,7 @@ const TMPFS_MODE: u32 = 0o1777;
 
 /// A container with its own contradictions reported. Parts with faults are left out.
 pub(crate) fn container(draft: ContainerDraft, origin: &Origin, faults: &mut Vec<Fault>) -> Unit {
-    let ContainerDraft { mut unit, image, mounts, ports, checks, sockets } = draft;
+    let ContainerDraft { mut unit, image, mounts, ports, checks, sockets, hooks, reload } = draft;
     if let Some(reference) = image {
         unit.image.reference = reference;
     }
@@ -40,11 +41,14 @@ pub(crate) fn container(draft: ContainerDraft, origin: &Origin, faults: &mut Vec
     }
     unit.ports = ports.iter().filter_map(|(name, port)| Some((name.clone(), port.finish()?))).collect();
     unit.health = health::checks(&checks, origin, faults);
+    unit.hooks = tasks::hooks(hooks, origin, faults);
+    unit.reload = tasks::reload(reload, origin, faults);
     unit.sockets = sockets::sockets(&sockets, origin, faults);
     sockets::check_numbers(&unit, origin, faults);
     health::check_ready(&unit, &checks, origin, faults);
     check_targets(&unit, origin, faults);
     check_rootfs(&unit, origin, faults);
+    check_oom(&mut unit, origin, faults);
     resources::check(&unit, origin, faults);
     check_mode(&unit, origin, faults);
     check_security(&unit, origin, faults);
@@ -61,6 +65,19 @@ pub(crate) fn container(draft: ContainerDraft, origin: &Origin, faults: &mut Vec
         unit.start_timeout = Duration::ZERO;
     }
     unit
+}
+
+/// What goes on after others of it were killed cannot be killed with them.
+fn check_oom(unit: &mut Unit, origin: &Origin, faults: &mut Vec<Fault>) {
+    if unit.memory.on_oom != OnOom::Continue {
+        return;
+    }
+    if unit.memory.oom_group && origin.spans.has("memory.oom_group") {
+        let message = "nothing is left to go on: memory.oom_group kills all of it";
+        let fault = Fault::error(KEY_WITHOUT_EFFECT, origin.value("memory.on_oom"), message);
+        faults.push(fault.help("take out memory.oom_group, or on_oom = \"continue\""));
+    }
+    unit.memory.oom_group = false;
 }
 
 /// A oneshot is never ready, and a watchdog watches what is.

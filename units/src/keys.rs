@@ -31,7 +31,7 @@ mod value;
 mod volume;
 
 pub(crate) use draft::{
-    CheckDraft, ContainerDraft, MountDraft, NetworkDraft, NodeDraft, SocketDraft, UplinkWord,
+    CheckDraft, ContainerDraft, MountDraft, NetworkDraft, NodeDraft, ReloadDraft, SocketDraft, UplinkWord,
 };
 pub(crate) use drop_in::DROP_IN;
 pub use forms::{Form, Rule};

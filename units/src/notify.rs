@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::health::clip;
 use crate::observed::{Moment, Record};
 use crate::spec::{Ready, Unit};
+use crate::task::{Doing, Reloaded, Task};
 
 /// Where a container finds the socket.
 pub const SOCKET: &str = "/run/notify";
@@ -95,6 +96,11 @@ pub fn hear(unit: &Unit, record: &mut Record, said: Said, now: Moment) -> bool {
     };
     match said {
         Said::Ready => {
+            let awaited = |doing: &Doing| doing.task == Task::Reload && doing.pid.is_none();
+            if run.talk.reloading && run.doing.as_ref().is_some_and(awaited) {
+                run.doing = None;
+                run.reloaded = Some(Reloaded { at: now, failed: None });
+            }
             run.talk.reloading = false;
             record.health.said_ready |= unit.ready == Ready::Notify;
         }
@@ -179,6 +185,19 @@ mod tests {
             ..Talk::default()
         };
         assert_eq!(talk, expect);
+    }
+
+    #[test]
+    fn a_reload_is_over_when_it_was_begun_and_is_ready_again() {
+        let (unit, mut record) = (unit(Ready::Notify), running());
+        let doing = Doing { task: Task::Reload, pid: None, deadline: Moment(9) };
+        record.run.as_mut().unwrap().doing = Some(doing);
+        for (said, over) in [(Said::Ready, false), (Said::Reloading, false), (Said::Ready, true)] {
+            hear(&unit, &mut record, said, Moment(5));
+            let run = record.run.as_ref().unwrap();
+            assert_eq!((run.doing.is_none(), run.reloaded.is_some()), (over, over));
+        }
+        assert_eq!(record.run.unwrap().reloaded, Some(Reloaded { at: Moment(5), failed: None }));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::health::Health;
 use crate::job::Ledger;
 use crate::life::Life;
 use crate::notify::Talk;
+use crate::task::{Doing, Reloaded, Task};
 use crate::time::rfc3339;
 use crate::volumes::Kept;
 use crate::wire::control::LastExit;
@@ -265,6 +266,18 @@ pub struct Run {
     /// What it has said of itself.
     #[serde(default)]
     pub talk: Talk,
+    /// What is being done beside its process.
+    #[serde(default)]
+    pub doing: Option<Doing>,
+    /// Hooks that have run.
+    #[serde(default)]
+    pub done: BTreeSet<Task>,
+    /// How its last reload ended.
+    #[serde(default)]
+    pub reloaded: Option<Reloaded>,
+    /// Stopping: its stop signal was sent.
+    #[serde(default)]
+    pub signalled: bool,
     /// Since when somebody has wanted it frozen.
     #[serde(default)]
     pub paused: Option<Moment>,
@@ -277,6 +290,9 @@ impl Run {
             let away = now.since(paused);
             self.started = self.started.after(away);
             self.talk.fed = self.talk.fed.map(|fed| fed.after(away));
+            if let Some(doing) = &mut self.doing {
+                doing.deadline = doing.deadline.after(away);
+            }
         }
     }
 }

@@ -7,6 +7,7 @@ mod facts;
 mod health;
 mod jobs;
 mod live;
+mod tasks;
 mod view;
 
 use std::collections::BTreeSet;
@@ -17,6 +18,7 @@ use crate::life::Life;
 use crate::observed::{Attach, Moment, Observed, Run, Seen, Wanted};
 use crate::schedule::Planned;
 use crate::spec::{Declared, OnUnmet, Start, Unit};
+use crate::task::Task;
 use crate::volumes::leftover;
 use crate::wire::net::fnv;
 pub use facts::{asked_paths, awaited_paths};
@@ -50,6 +52,12 @@ pub enum Action {
     Stop(Name),
     /// The same because it has run for `runtime_max`; what follows is what `restart` says.
     Expire(Name),
+    /// Run a hook beside its process.
+    Hook(Name, Task),
+    /// The hook or reload under way has taken too long.
+    EndTask(Name),
+    /// It is stopping, and its hook has run: send the stop signal.
+    Signal(Name),
     /// cgroup.kill.
     Kill(Name, KillReason),
     /// End its process because a check failed; what follows is what `restart` says.
@@ -104,6 +112,9 @@ impl fmt::Display for Action {
             Self::Attach(unit) => write!(f, "attach {unit} to its networks"),
             Self::Release(unit) => write!(f, "let {unit} go"),
             Self::Stop(unit) => write!(f, "stop {unit}"),
+            Self::Hook(unit, task) => write!(f, "run {} of {unit}", task.word()),
+            Self::EndTask(unit) => write!(f, "end what {unit} is doing beside: it takes too long"),
+            Self::Signal(unit) => write!(f, "signal {unit} to stop"),
             Self::Expire(unit) => write!(f, "stop {unit}: it has run for its time"),
             Self::Kill(unit, KillReason::StopTimeout) => write!(f, "kill {unit}: it did not stop in time"),
             Self::Kill(unit, KillReason::StartTimeout) => write!(f, "kill {unit}: it was not ready in time"),
@@ -171,6 +182,11 @@ impl View<'_> {
             return Some(action);
         }
         match record.life {
+            Life::Running | Life::Ready | Life::Stopping
+                if let Some(action) = tasks::plan_task(unit, name, seen, now) =>
+            {
+                Some(action)
+            }
             Life::Stopping if due(record.run.as_ref().and_then(|run| run.stop_deadline)) => {
                 Some(Action::Kill(name.clone(), KillReason::StopTimeout))
             }
@@ -250,12 +266,15 @@ impl View<'_> {
         match record.life {
             // What is left of its last run goes first, and that is told.
             Life::Backoff if !self.observed.draining && !seen.populated => record.next_try,
-            Life::Stopping => record.run.as_ref()?.stop_deadline,
+            Life::Stopping => {
+                let stop = record.run.as_ref()?.stop_deadline;
+                [stop, tasks::task_deadline(seen)].into_iter().flatten().min()
+            }
             Life::Held | Life::SetUp => start_deadline(unit?, seen),
             Life::Running | Life::Ready => {
                 let start = start_deadline(unit?, seen).filter(|_| record.life == Life::Running);
                 let others = [runtime_deadline(unit?, seen), watchdog_deadline(unit?, seen)];
-                others.into_iter().chain([start]).flatten().min()
+                others.into_iter().chain([start, tasks::task_deadline(seen)]).flatten().min()
             }
             Life::Idle => {
                 let starts = |unit: &&Unit| is_wanted(unit, seen) && jobs::is_coming(unit, seen);

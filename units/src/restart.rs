@@ -6,7 +6,7 @@ use crate::Name;
 use crate::job::has_tries_left;
 use crate::life::{Life, Rest};
 use crate::observed::{Moment, Record};
-use crate::spec::{OnLimit, Policy, Restart, Type, Unit};
+use crate::spec::{OnLimit, OnOom, Policy, Restart, Type, Unit};
 use crate::wire::control::ExitReason;
 use crate::wire::net::fnv;
 
@@ -70,6 +70,9 @@ fn is_tried_again(unit: &Unit, record: &Record, end: End) -> bool {
         return true;
     }
     if code.is_some_and(|code| restart.no_restart_codes.contains(&code)) {
+        return false;
+    }
+    if end.0 == ExitReason::Oom && unit.memory.on_oom == OnOom::Stop {
         return false;
     }
     match restart.policy {
@@ -174,6 +177,16 @@ mod tests {
         assert_eq!(after_exit(Some(&unit(Policy::Always)), &expired, BAD, NOW).rest, Rest::Backoff);
         assert_eq!(after_exit(Some(&unit(Policy::Never)), &expired, BAD, NOW).rest, Rest::Failed);
         assert_eq!(after_exit(None, &expired, BAD, NOW).rest, Rest::Stopped);
+    }
+
+    #[test]
+    fn out_of_memory_may_be_the_end() {
+        let mut unit = unit(Policy::Always);
+        let rest = |unit: &Unit, reason| after_exit(Some(unit), &record(Ready, 1), (reason, None), NOW).rest;
+        assert_eq!(rest(&unit, ExitReason::Oom), Rest::Backoff);
+        unit.memory.on_oom = OnOom::Stop;
+        assert_eq!(rest(&unit, ExitReason::Oom), Rest::Failed);
+        assert_eq!(rest(&unit, ExitReason::Signal), Rest::Backoff);
     }
 
     #[test]

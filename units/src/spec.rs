@@ -20,17 +20,18 @@ use serde::Serialize;
 use crate::change::Identity;
 use crate::quantity::Amount;
 pub use crate::schedule::{CatchUp, Cron, Overlap, Schedule, Zone};
+use crate::task::Task;
 use crate::{Name, Reference};
 
 pub use health::{Check, Http, OnFailure, Probe, Ready, Role};
 pub use lifecycle::{
-    Arch, Conditions, Depends, Job, OnLimit, OnRestart, OnStop, OnUnmet, Policy, Restart, Stop, Strength,
-    Type, Until, WaitFor,
+    Arch, Conditions, Depends, Hook, Job, OnError, OnLimit, OnRestart, OnStop, OnUnmet, Policy, Reload,
+    ReloadWay, Restart, Stop, StopMode, Strength, Type, Until, WaitFor,
 };
 pub use network::{Attachment, Ipv4Net, LISTEN_FD, Listen, Network, NetworkMode, Port, Protocol, Socket};
 pub use node::{Node, Uplink, UplinkMode};
 pub use program::{Image, Log, LogSink, Process, Rootfs, Upper};
-pub use resources::{Cpu, Cpuset, Io, IoLimit, Memory, Partition, Pids, PrioClass};
+pub use resources::{Cpu, Cpuset, Io, IoLimit, Memory, OnOom, Partition, Pids, PrioClass};
 pub use security::{Profile, Security};
 pub use storage::{Mount, MountSource, Retain, Volume};
 
@@ -153,6 +154,10 @@ pub struct Unit {
     pub on_failure: Vec<Name>,
     /// Started when it has ended with success.
     pub on_success: Vec<Name>,
+    /// How it is told to read its configuration again.
+    pub reload: Option<Reload>,
+    /// Programs that are run around it.
+    pub hooks: BTreeMap<Task, Hook>,
     /// How it is asked to end.
     pub stop: Stop,
     /// What becomes of its output.
@@ -217,6 +222,8 @@ impl Unit {
             restart: Restart::default(),
             on_failure: Vec::new(),
             on_success: Vec::new(),
+            reload: None,
+            hooks: BTreeMap::new(),
             stop: Stop::default(),
             log: Log::default(),
             security: Security::default(),

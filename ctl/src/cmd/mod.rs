@@ -18,6 +18,7 @@ pub mod pause;
 pub mod poweroff;
 pub mod reboot;
 pub mod relay;
+pub mod reload;
 pub mod restart;
 pub mod resume;
 #[cfg(feature = "builder")]

@@ -94,6 +94,7 @@ impl Supervisor {
             clients: Clients::default(),
             checkers: Checkers::default(),
             ears: Ears::default(),
+            task_status: BTreeMap::new(),
             cgroup_events: CgroupEvents::new(),
             drift: Drift::default(),
             next_plan: None,

@@ -149,7 +149,7 @@ pub fn exec_spec(unit: &Unit, launch: &Launch, asked: &Exec, pid: i32) -> Result
     process.terminal = asked.tty.is_some();
     let start_time =
         berth_runtime::start_time(pid).map_err(|error| Error::System("find its process", error))?;
-    Ok(ExecSpec { pid, start_time, cgroup: cgroup_dir(&unit.name), process })
+    Ok(ExecSpec { pid, start_time, cgroup: cgroup_dir(&unit.name), clone_parent: false, process })
 }
 
 fn writable(unit: &Unit) -> Result<Writable, Error> {

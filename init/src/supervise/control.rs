@@ -109,6 +109,7 @@ impl Supervisor {
             Call::Restart { unit } => self.ask_start(&unit, true)?,
             Call::Pause { unit } => self.ask_pause(&unit)?,
             Call::Resume { unit } => self.ask_resume(&unit)?,
+            Call::Reload { unit } => self.ask_reload(&unit)?,
             Call::Shutdown { then } => self.ask_shutdown(then)?,
             Call::Volumes {} => serde_json::to_value(self.volumes()).map_err(|error| failed(&error))?,
             Call::RemoveVolume { volume, force } => {
@@ -187,6 +188,12 @@ impl Supervisor {
     fn ask_stop(&mut self, unit: &Name) -> Result<Value, Fault> {
         self.known(unit)?;
         self.want_no_more(unit);
+        Ok(json!({}))
+    }
+
+    fn ask_reload(&mut self, unit: &Name) -> Result<Value, Fault> {
+        self.known(unit)?;
+        self.reload(unit)?;
         Ok(json!({}))
     }
 

@@ -61,6 +61,7 @@ impl Supervisor {
         self.close_kept("status", name, &Source::Status(name.clone()));
         self.close_kept("ready", name, &Source::ReadyLine(name.clone()));
         self.close_notify(name);
+        self.task_status.remove(name);
         let (reason, code, signal) = end;
         let now = clock::now();
         let draining = self.observed.draining;

@@ -7,16 +7,13 @@ use std::path::Path;
 
 use berth_runtime::Cgroup;
 use berth_units::Name;
-use berth_units::launch::launch;
 use berth_units::life::Event;
 use berth_units::plan::{Action, KillReason, is_wanted};
-use berth_units::signal::TERM;
 
 use super::container::cgroup_dir;
 use super::link::fd_name;
 use super::poll::Source;
 use super::records::{self, UNITS_DIR};
-use super::signal::{Delivery, send};
 use super::{Supervisor, clock, notify};
 use crate::error;
 use crate::kmsg::Chain;
@@ -36,6 +33,9 @@ impl Supervisor {
             Action::Attach(name) => self.attach(name),
             Action::Release(name) => self.release(name),
             Action::Stop(name) => self.stop(name),
+            Action::Hook(name, task) => self.run_hook(name, *task),
+            Action::EndTask(name) => self.end_late_task(name),
+            Action::Signal(name) => self.signal_stop(name),
             Action::Expire(name) => self.expire(name),
             Action::Kill(name, reason) => self.kill(name, *reason),
             Action::Replace { unit, kill, why } => self.replace(unit, *kill, why),
@@ -83,32 +83,8 @@ impl Supervisor {
         self.kill_cgroup(name);
     }
 
-    pub(super) fn stop(&mut self, name: &Name) {
-        let unit = self.set.declared.units.get(name);
-        let timeout = unit.map(|unit| unit.stop.timeout).unwrap_or_default();
-        let image = unit.and_then(|unit| self.images.images.get(&unit.image.reference));
-        let launch = unit.zip(image).and_then(|(unit, image)| launch(unit, &image.config).ok());
-        let signal = launch.map_or(TERM, |launch| launch.stop_signal);
-        let wanted = self.is_wanted_again(name);
-        let Some(seen) = self.observed.units.get_mut(name) else {
-            return;
-        };
-        seen.record.again = wanted;
-        if let Some(run) = &mut seen.record.run {
-            run.stop_deadline = Some(clock::now().after(timeout));
-        }
-        let pid = seen.record.run.as_ref().map(|run| run.pid);
-        self.step(name, Event::StopSent);
-        match pid.map(|pid| send(pid, &cgroup_dir(name), signal)) {
-            // What the signal would have done to it anywhere else; waiting for the deadline would change nothing.
-            Some(Ok(Delivery::Unheard)) => self.kill_cgroup(name),
-            Some(Err(error)) => error!("cannot signal '{name}': {error}; it is killed at its deadline"),
-            Some(Ok(Delivery::Sent)) | None => {}
-        }
-    }
-
     /// Whether a unit that is stopped now starts again afterwards.
-    fn is_wanted_again(&self, name: &Name) -> bool {
+    pub(super) fn is_wanted_again(&self, name: &Name) -> bool {
         let unit = self.set.declared.units.get(name);
         let seen = self.observed.units.get(name);
         !self.observed.draining && unit.zip(seen).is_some_and(|(unit, seen)| is_wanted(unit, seen))

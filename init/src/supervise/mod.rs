@@ -40,6 +40,8 @@ mod sockets;
 mod source;
 mod starting;
 mod status;
+mod stopping;
+mod tasks;
 mod volumes;
 mod watches;
 
@@ -112,6 +114,7 @@ struct Supervisor {
     clients: Clients,
     checkers: Checkers,
     ears: notify::Ears,
+    task_status: tasks::TaskStatus,
     cgroup_events: watches::CgroupEvents,
     drift: drift::Drift,
     /// When to plan again if nothing happens before, as the last plan says.
@@ -220,7 +223,8 @@ impl Supervisor {
     fn word(&mut self, word: Word) -> Result<(), Error> {
         match word {
             Word::Exit(exit) => {
-                if self.unit_exited(exit.pid, exit.status).is_none() {
+                let known = self.unit_exited(exit.pid, exit.status);
+                if known.or_else(|| self.task_exited(exit.pid, exit.status)).is_none() {
                     self.daemon_exited(exit.pid, exit.status);
                 }
                 self.link.say(ToInit::Ack { seq: exit.seq }).map_err(Error::Link)

@@ -92,7 +92,7 @@ impl Supervisor {
 
     /// The write ends of a unit's log pipes. The pipes live as long as the unit is declared: what a dead process
     /// wrote last is still read, and a restart writes to the same ones.
-    fn log_pipes(&mut self, unit: &Unit) -> Result<(OwnedFd, OwnedFd), Error> {
+    pub(super) fn log_pipes(&mut self, unit: &Unit) -> Result<(OwnedFd, OwnedFd), Error> {
         let system = |error: std::io::Error| Error::System("make its log pipes", error);
         if unit.log.to == LogSink::None {
             let null = || std::fs::File::options().write(true).open("/dev/null").map(OwnedFd::from);

@@ -5,10 +5,13 @@ use std::fs;
 
 use berth_runtime::cgroup::Cgroup;
 use berth_units::health;
-use berth_units::observed::{NetworkSeen, Seen};
+use berth_units::observed::{NetworkSeen, Run, Seen};
 use berth_units::plan::{View, is_wanted, rests};
 use berth_units::spec::Unit;
-use berth_units::wire::control::{NodeStatus, PortStatus, State, Status, UnitStatus};
+use berth_units::task::Task;
+use berth_units::wire::control::{
+    NodeStatus, PortStatus, ReloadState, ReloadStatus, State, Status, UnitStatus,
+};
 use berth_units::{Name, life::Life};
 
 use super::clock;
@@ -75,6 +78,7 @@ impl Supervisor {
             cpu_usec: usage.as_ref().and_then(|usage| usage.cpu_usage_usec),
             pids: usage.as_ref().and_then(|usage| usage.pids_current),
             ports: unit.map_or(Vec::new(), ports),
+            reload: record.run.as_ref().and_then(reload),
             sockets: unit.map_or(Vec::new(), sockets),
             checks: unit.map_or(Vec::new(), |unit| super::health::checks(unit, &record.health)),
             ..self.resource_status(name, "container", self.state_of(name))
@@ -129,6 +133,7 @@ impl Supervisor {
             cpu_usec: None,
             pids: None,
             ports: Vec::new(),
+            reload: None,
             sockets: Vec::new(),
             checks: Vec::new(),
         }
@@ -146,16 +151,23 @@ fn why(view: &View<'_>, unit: Option<&Unit>, seen: &Seen) -> Option<String> {
         Life::Idle if is_wanted(unit, seen) => view.waits_for(unit),
         Life::Held => Some("waits for its interfaces".to_owned()),
         Life::Running if unit.kind.ends() => Some("is ready when it has ended".to_owned()),
+        Life::Running if record.run.as_ref().is_some_and(|run| run.doing.is_some()) => task(seen),
         Life::Running => health::waits_for(unit, &record.health)
             .or_else(|| Some("runs, and has not said that it is ready".to_owned())),
         Life::Ready => {
             health::complaint(unit, &record.health).or_else(|| record.note.clone()).or_else(|| talk(seen))
         }
-        Life::Stopping | Life::Killing => record.run.as_ref()?.unhealthy.clone(),
+        Life::Stopping | Life::Killing => record.run.as_ref()?.unhealthy.clone().or_else(|| task(seen)),
         Life::Skipped => record.note.as_ref().map(|note| format!("skipped: {note}")),
         Life::Backoff | Life::Failed => record.last_exit.as_ref().map(ToString::to_string),
         _ => None,
     }
+}
+
+/// What is done beside its process.
+fn task(seen: &Seen) -> Option<String> {
+    let doing = seen.record.run.as_ref()?.doing.as_ref()?;
+    Some(format!("{} is under way", doing.task.word()))
 }
 
 /// What a ready unit has said that it is about.
@@ -163,6 +175,15 @@ fn talk(seen: &Seen) -> Option<String> {
     let talk = &seen.record.run.as_ref()?.talk;
     let stopping = talk.stopping.then(|| "says that it is about to end".to_owned());
     stopping.or_else(|| talk.reloading.then(|| "reads its configuration again".to_owned()))
+}
+
+fn reload(run: &Run) -> Option<ReloadStatus> {
+    if run.doing.as_ref().is_some_and(|doing| doing.task == Task::Reload) {
+        return Some(ReloadStatus { state: ReloadState::Running, at: None, why: None });
+    }
+    let last = run.reloaded.as_ref()?;
+    let state = if last.failed.is_some() { ReloadState::Failed } else { ReloadState::Done };
+    Some(ReloadStatus { state, at: Some(clock::wall_text(last.at)), why: last.failed.clone() })
 }
 
 fn sockets(unit: &Unit) -> Vec<String> {

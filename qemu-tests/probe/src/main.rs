@@ -40,6 +40,7 @@ const USAGE: &str = "usage: probe COMMAND
   space PATH                bytes of its file system, bytes free
   read PATH                 print a file
   list PATH                 print a directory's names
+  reloader                  say READY=1; of each SIGHUP RELOADING=1, then READY=1
   serve PORT                echo TCP, a line printed for each connection
   serve-passed              the same on sockets that it was started with
   http PORT                 /is/NAME is found while /tmp/NAME is there, /not/NAME while it is not
@@ -105,6 +106,7 @@ fn run(words: &[&str]) -> Result<u8, Box<dyn Error>> {
         ["notify", ref said @ ..] => notify::say(notify::SOCKET, said),
         ["notify-at", path, ref said @ ..] => notify::say(path, said),
         ["feed", millis] => notify::feed(millis.parse()?),
+        ["reloader"] => notify::reloader(),
         ["http", port] => talk::http(port.parse()?),
         ["serve", port] => talk::serve(port.parse()?),
         ["serve-passed"] => talk::serve_passed(),

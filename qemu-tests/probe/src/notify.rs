@@ -8,6 +8,7 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
+use nix::sys::signal::{SigSet, Signal};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, sendmsg_addr};
 
 use crate::{Outcome, load};
@@ -49,4 +50,19 @@ pub fn feed(millis: u64) -> Outcome {
             thread::sleep(Duration::from_millis(millis));
         }
     })
+}
+
+/// Says that it is ready, and reloads without end.
+pub fn reloader() -> Outcome {
+    let signals: SigSet = [Signal::SIGTERM, Signal::SIGHUP].into_iter().collect();
+    signals.thread_block()?;
+    let path = std::env::var("NOTIFY_SOCKET")?;
+    let socket = UnixDatagram::unbound()?;
+    socket.send_to(b"READY=1", &path)?;
+    while signals.wait()? == Signal::SIGHUP {
+        socket.send_to(b"RELOADING=1", &path)?;
+        println!("reloaded");
+        socket.send_to(b"READY=1", &path)?;
+    }
+    Ok(())
 }

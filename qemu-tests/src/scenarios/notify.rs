@@ -1,4 +1,5 @@
-//! What runs and the supervisor talk to each other: readiness, watchdog, sockets.
+//! What runs and the supervisor talk to each other: readiness, watchdog, sockets,
+//! reload, hooks.
 
 use std::io::{Read as _, Write as _};
 
@@ -12,14 +13,28 @@ use crate::lab::Lab;
 /// Port of the node whose socket is held open.
 const DOOR: u16 = 7070;
 
+const ONCE: &str = "[restart]\npolicy = \"never\"\n";
+const TRACE: &str = "[mounts.trace]\nvolume = \"trace\"\ntarget = \"/trace\"\n";
+const HOOKED: &str = r#"
+[mounts.trace]
+volume = "trace"
+target = "/trace"
+[hooks.post_start]
+exec = ["/probe", "append", "/trace/log", "started"]
+[hooks.pre_stop]
+exec = ["/probe", "append", "/trace/log", "stopping"]
+"#;
+
 /// A keeper that may do anything to the node, and what talks.
 fn write_units(appliance: &Appliance) -> Outcome {
     appliance.probe(
         "keeper",
         &["sleep"],
-        "[security]\nprofile = \"privileged\"\n\
+        &format!(
+            "{TRACE}[security]\nprofile = \"privileged\"\n\
          [mounts.cgroup]\nbind = \"/sys/fs/cgroup\"\ntarget = \"/cgroup\"\nread_only = false\n\
-         [mounts.proc]\nbind = \"/proc\"\ntarget = \"/node-proc\"\nread_only = false\n",
+         [mounts.proc]\nbind = \"/proc\"\ntarget = \"/node-proc\"\nread_only = false\n"
+        ),
     )?;
     // No root, no /run of its own: the socket has to come to it all the same.
     appliance.unit(
@@ -35,6 +50,16 @@ fn write_units(appliance: &Appliance) -> Outcome {
         "porter",
         &probe_unit_with("", &["serve-passed"], &format!("{door}[network]\nmode = \"none\"\n")),
     )?;
+    let ready = "[ready]\nwhen = \"notify\"\n";
+    appliance.probe("reader", &["reloader"], &format!("{ready}[reload]\nsignal = \"SIGHUP\"\n"))?;
+    let exec = |code: &str| format!("[reload]\nexec = [\"/probe\", \"exit\", \"{code}\"]\n");
+    appliance.probe("stubborn", &["sleep"], &exec("3"))?;
+    appliance.probe("hooked", &["sleep"], HOOKED)?;
+    appliance.probe(
+        "broken",
+        &["sleep"],
+        &format!("{ONCE}[hooks.post_start]\nexec = [\"/probe\", \"exit\", \"7\"]\n"),
+    )?;
     Ok(appliance.unit("fed", &probe_unit_with(fed, &["feed", "500"], keys))?)
 }
 
@@ -47,7 +72,9 @@ pub fn units_and_supervisor_talk(lab: &mut Lab) -> Outcome {
     vm.wait_ready(&["keeper", "fed"])?;
     readiness_is_said(&mut vm)?;
     silence_is_noticed(&mut vm)?;
-    door_stays_open(&mut vm, port)
+    door_stays_open(&mut vm, port)?;
+    reloads_come_to_an_end(&mut vm)?;
+    hooks_run(&mut vm)
 }
 
 /// Kills the supervisor and waits for the next one.
@@ -120,4 +147,36 @@ fn door_stays_open(vm: &mut Vm, port: u16) -> Outcome {
     ensure!(refused.is_err(), "somebody answers for a unit that is stopped");
     vm.berth(&["start", "porter"], b"")?.ok()?;
     client::patiently(|| client::echo(&mut client::connect(port)?, "again"))
+}
+
+/// A signal is answered by the unit's word, a program by its exit code; without `[reload]` there is no way.
+fn reloads_come_to_an_end(vm: &mut Vm) -> Outcome {
+    vm.wait_ready(&["reader", "stubborn"])?;
+    let pid = vm.pid("reader")?;
+    ensure_eq!(vm.berth(&["reload", "reader"], b"")?.ok()?, "reader  reloaded\n");
+    ensure_eq!(vm.pid("reader")?, pid);
+    ensure!(vm.logs("reader")?.contains("reloaded"), "'reader' has not reloaded");
+    for (unit, why) in [("stubborn", "exit code 3"), ("slow", "has no [reload]")] {
+        let said = vm.berth(&["reload", unit], b"")?;
+        ensure!(
+            said.code == 4 && said.stderr.contains(why),
+            "reload of '{unit}': {} {}",
+            said.code,
+            said.stderr
+        );
+    }
+    Ok(())
+}
+
+/// `hooked` is ready after its first hook and stops after its second; `broken` does not start.
+fn hooks_run(vm: &mut Vm) -> Outcome {
+    vm.wait_ready(&["hooked"])?;
+    ensure_eq!(vm.probe("keeper", &["read", "/trace/log"])?, "started\n");
+    vm.berth(&["stop", "hooked"], b"")?.ok()?;
+    ensure_eq!(vm.probe("keeper", &["read", "/trace/log"])?, "started\nstopping\n");
+    let broken = vm.wait_unit("broken", "failed", SOON, |unit| unit.state == State::Failed)?;
+    let exit = broken.last_exit.ok_or("no exit is known")?;
+    ensure_eq!(exit.reason, ExitReason::StartFailed);
+    ensure_eq!(exit.detail.as_deref(), Some("hook post_start failed: exit code 7"));
+    Ok(())
 }

@@ -28,6 +28,7 @@ impl Waiting {
         let pid = self.running.pid;
         let process = Process::new(["sh", "-c", script].map(String::from).to_vec());
         ExecSpec {
+            clone_parent: false,
             pid,
             start_time: start_time(pid).unwrap(),
             cgroup: sandbox.cgroup.path().to_owned(),

@@ -84,7 +84,7 @@ pub(super) fn fields(unit: &Unit, see: &mut See<'_>) {
         mounts, network, hostname, networks, ports, sockets,
         kind, schedule, job, remain_after_exit, depends, after, before, conflicts, wait_for, conditions,
         ready, watchdog, health, start_timeout, runtime_max, restart, on_failure, on_success, stop,
-        log, security,
+        reload, hooks, log, security,
     } = unit;
     hidden(see, key!("description"), description);
     hidden(see, key!("documentation"), documentation);
@@ -128,6 +128,8 @@ pub(super) fn fields(unit: &Unit, see: &mut See<'_>) {
     endings(see, restart, stop);
     hidden(see, key!("on_failure"), on_failure);
     hidden(see, key!("on_success"), on_success);
+    hidden(see, key!("reload"), reload);
+    hidden(see, key!("hooks"), hooks);
     output(see, log);
     hidden(see, key!("security"), security);
 }
@@ -147,7 +149,8 @@ fn program(see: &mut See<'_>, process: &Process) {
 fn resources(see: &mut See<'_>, (memory, cpu, pids, io): (&Memory, &Cpu, &Pids, &Io)) {
     #[rustfmt::skip]
     let Memory {
-        max, high, low, min, swap_max, swap_high, zswap_max, zswap_writeback, oom_group, shm_size,
+        max, high, low, min, swap_max, swap_high, zswap_max, zswap_writeback, oom_group, on_oom,
+        shm_size,
     } = memory;
     shown(see, key!("memory.max"), max);
     shown(see, key!("memory.high"), high);
@@ -158,6 +161,7 @@ fn resources(see: &mut See<'_>, (memory, cpu, pids, io): (&Memory, &Cpu, &Pids, 
     shown(see, key!("memory.zswap_max"), zswap_max);
     shown(see, key!("memory.zswap_writeback"), zswap_writeback);
     shown(see, key!("memory.oom_group"), oom_group);
+    hidden(see, key!("memory.on_oom"), on_oom);
     shown(see, key!("memory.shm_size"), &Bytes(*shm_size));
     let Cpu { max, period, burst, weight, idle, uclamp_min, uclamp_max } = cpu;
     shown(see, key!("cpu.max"), max);
@@ -178,9 +182,10 @@ fn resources(see: &mut See<'_>, (memory, cpu, pids, io): (&Memory, &Cpu, &Pids, 
 fn endings(see: &mut See<'_>, restart: &Restart, stop: &Stop) {
     shown(see, key!("restart.policy"), &restart.policy);
     hidden(see, key!("restart"), &Restart { policy: Restart::default().policy, ..restart.clone() });
-    let Stop { signal, timeout } = stop;
+    let Stop { signal, timeout, mode } = stop;
     hidden(see, key!("stop.signal"), signal);
     shown(see, key!("stop.timeout"), timeout);
+    hidden(see, key!("stop.mode"), mode);
 }
 
 fn output(see: &mut See<'_>, log: &Log) {

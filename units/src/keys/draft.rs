@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
-use crate::spec::{Check, Ipv4Net, Listen, Node, Port, Protocol, Unit};
+use crate::spec::{Check, Hook, Ipv4Net, Listen, Node, Port, Protocol, Unit};
 use crate::{Name, Reference};
 
 /// A container file.
@@ -15,6 +16,8 @@ pub(crate) struct ContainerDraft {
     pub ports: BTreeMap<String, PortDraft>,
     pub checks: BTreeMap<String, CheckDraft>,
     pub sockets: BTreeMap<String, SocketDraft>,
+    pub hooks: BTreeMap<String, Hook>,
+    pub reload: ReloadDraft,
 }
 
 impl ContainerDraft {
@@ -28,6 +31,8 @@ impl ContainerDraft {
             ports: BTreeMap::new(),
             checks: BTreeMap::new(),
             sockets: BTreeMap::new(),
+            hooks: BTreeMap::new(),
+            reload: ReloadDraft::default(),
         }
     }
 
@@ -39,6 +44,10 @@ impl ContainerDraft {
         self.ports.entry(name.to_owned()).or_default()
     }
 
+    pub fn hook(&mut self, name: &str) -> &mut Hook {
+        self.hooks.entry(name.to_owned()).or_default()
+    }
+
     pub fn socket(&mut self, name: &str) -> &mut SocketDraft {
         self.sockets.entry(name.to_owned()).or_default()
     }
@@ -46,6 +55,14 @@ impl ContainerDraft {
     pub fn check(&mut self, name: &str) -> &mut CheckDraft {
         self.checks.entry(name.to_owned()).or_default()
     }
+}
+
+/// `[reload]`.
+#[derive(Default)]
+pub(crate) struct ReloadDraft {
+    pub signal: Option<i32>,
+    pub exec: Option<Vec<String>>,
+    pub timeout: Option<Duration>,
 }
 
 /// `[sockets.NAME]`.

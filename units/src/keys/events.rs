@@ -5,39 +5,62 @@ use std::time::Duration;
 use super::draft::ContainerDraft;
 use super::forms::HOOK;
 use super::order::names;
-use super::{Key, Section, Take, Text, later, planned, planned_required, planned_section, planned_word};
-use super::{Word, key, planned_named};
+use super::{Key, Section, Take, Text, Word, key, named, planned_word, required, section, word};
+use crate::spec::OnError;
 
 pub(super) const SECTIONS: &[Section<ContainerDraft>] = &[
-    planned_section("reload", "How it is told to read its configuration again."),
-    planned_named(
+    section("reload", "How it is told to read its configuration again."),
+    named(
         "hooks",
         Text::Form(&HOOK),
-        "Programs that are run around it: pre_start, post_start, pre_stop, post_stop.",
+        |d, at| {
+            d.hook(at);
+        },
+        "Programs that are run around it: post_start and pre_stop; pre_start and post_stop are not supported yet.",
     ),
 ];
 
+const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 
 pub(super) const KEYS: &[Key<ContainerDraft>] = &[
-    planned("reload.signal", "", Take::Signal(later), "The signal that tells."),
-    planned("reload.exec", "", Take::List(Text::Any, later), "A program in the container that tells."),
-    planned(
+    key(
+        "reload.signal",
+        "",
+        Take::Signal(|d, _, v| d.reload.signal = Some(v)),
+        "The signal that tells its first process.",
+    ),
+    key(
+        "reload.exec",
+        "",
+        Take::List(Text::Any, |d, _, v| d.reload.exec = Some(v)),
+        "A program in the container that tells; in place of a signal.",
+    ),
+    key(
         "reload.timeout",
-        "\"30s\"",
-        Take::Duration(Duration::ZERO, HOUR, later),
+        "30 seconds",
+        Take::Duration(SECOND, HOUR, |d, _, v| d.reload.timeout = Some(v)),
         "After it the reload has failed.",
     ),
-    planned_required("hooks.*.exec", Take::List(Text::Any, later), "The program and its arguments."),
-    planned("hooks.*.where", "\"container\"", Take::Words(WHERE), "Where it runs."),
-    planned("hooks.*.user", "the unit's", Take::Text(Text::User, later), "As whom it runs."),
-    planned(
+    required(
+        "hooks.*.exec",
+        Take::List(Text::Any, |d, at, v| d.hook(at).exec = v),
+        "The program and its arguments.",
+    ),
+    key("hooks.*.where", "\"container\"", Take::Words(WHERE), "Where it runs."),
+    key(
+        "hooks.*.user",
+        "the unit's",
+        Take::Text(Text::User, |d, at, v| d.hook(at).user = Some(v)),
+        "As whom it runs.",
+    ),
+    key(
         "hooks.*.timeout",
         "\"30s\"",
-        Take::Duration(Duration::ZERO, HOUR, later),
+        Take::Duration(SECOND, HOUR, |d, at, v| d.hook(at).timeout = v),
         "After it the hook is killed and has failed.",
     ),
-    planned("hooks.*.on_error", "\"fail\"", Take::Words(ON_ERROR), "What its failure means."),
+    key("hooks.*.on_error", "\"fail\"", Take::Words(ON_ERROR), "What its failure means."),
     key(
         "on_failure",
         "[]",
@@ -53,15 +76,19 @@ pub(super) const KEYS: &[Key<ContainerDraft>] = &[
     key(
         "watchdog",
         "none",
-        Take::Duration(Duration::from_secs(1), HOUR, |d, _, v| d.unit.watchdog = Some(v)),
+        Take::Duration(SECOND, HOUR, |d, _, v| d.unit.watchdog = Some(v)),
         "It has to say WATCHDOG=1 at least this often once it is ready.",
     ),
 ];
 
 const WHERE: &[Word<ContainerDraft>] = &[
-    planned_word("container", "beside the unit's process"),
+    word("container", "beside the unit's process", |_, _| ()),
     planned_word("image", "in a container of its own, of the same image"),
 ];
 
-const ON_ERROR: &[Word<ContainerDraft>] =
-    &[planned_word("fail", "the unit has failed"), planned_word("ignore", "nothing")];
+const ON_ERROR: &[Word<ContainerDraft>] = &[
+    word("fail", "the start has failed; a unit that is to stop is stopped all the same", |d, at| {
+        d.hook(at).on_error = OnError::Fail;
+    }),
+    word("ignore", "nothing", |d, at| d.hook(at).on_error = OnError::Ignore),
+];

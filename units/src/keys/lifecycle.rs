@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::draft::{ContainerDraft, fit};
 use super::{Key, Section, Take, Word, key, later, planned, planned_word, section, word};
-use crate::spec::{LogSink, OnLimit, Policy};
+use crate::spec::{LogSink, OnLimit, Policy, StopMode};
 
 pub(super) const SECTIONS: &[Section<ContainerDraft>] = &[
     section("ready", "When it counts as ready."),
@@ -106,7 +106,7 @@ pub(super) const KEYS: &[Key<ContainerDraft>] = &[
         Take::Duration(NOW, HOUR, |d, _, v| d.unit.stop.timeout = v),
         "After it everything in the container is killed.",
     ),
-    planned("stop.mode", "\"main\"", Take::Words(STOP_MODE), "Who is sent the signal."),
+    key("stop.mode", "\"main\"", Take::Words(STOP_MODE), "Who is sent the signal."),
     planned(
         "stop.delay",
         "\"0s\"",
@@ -138,8 +138,10 @@ const ON_LIMIT: &[Word<ContainerDraft>] = &[
     planned_word("rollback", "the revision before this one is taken back"),
 ];
 
-const STOP_MODE: &[Word<ContainerDraft>] =
-    &[planned_word("main", "its first process"), planned_word("all", "all of its processes")];
+const STOP_MODE: &[Word<ContainerDraft>] = &[
+    word("main", "its first process", |d, _| d.unit.stop.mode = StopMode::Main),
+    word("all", "all of its processes", |d, _| d.unit.stop.mode = StopMode::All),
+];
 
 const SINK: &[Word<ContainerDraft>] = &[
     word("store", "files on the data partition", |d, _| d.unit.log.to = LogSink::Store),

@@ -8,7 +8,7 @@ use super::{
     Key, Section, Take, Text, Word, key, later, named, planned, planned_named, planned_required,
     planned_word, section, word,
 };
-use crate::spec::{IoLimit, Partition, PrioClass};
+use crate::spec::{IoLimit, OnOom, Partition, PrioClass};
 
 pub(super) const SECTIONS: &[Section<ContainerDraft>] = &[
     section("memory", "Memory limits."),
@@ -172,7 +172,7 @@ pub(super) const KEYS: &[Key<ContainerDraft>] = &[
         Take::Bool(|d, _, v| d.unit.memory.zswap_writeback = v),
         "Compressed swap may go to the disk.",
     ),
-    planned("memory.on_oom", "\"restart\"", Take::Words(ON_OOM), "When it ran out of memory."),
+    key("memory.on_oom", "\"restart\"", Take::Words(ON_OOM), "When it ran out of memory."),
     key(
         "cpu.uclamp_min",
         "the kernel's, \"0%\"",
@@ -265,9 +265,11 @@ const PRIO_CLASS: &[Word<ContainerDraft>] = &[
 ];
 
 const ON_OOM: &[Word<ContainerDraft>] = &[
-    planned_word("restart", "it is started again, as [restart] says"),
-    planned_word("stop", "it stays down"),
-    planned_word("continue", "what is left of it goes on"),
+    word("restart", "it is started again, as [restart] says", |d, _| d.unit.memory.on_oom = OnOom::Restart),
+    word("stop", "it stays down, whatever [restart] says", |d, _| d.unit.memory.on_oom = OnOom::Stop),
+    word("continue", "what is left of it goes on: memory.oom_group is false", |d, _| {
+        d.unit.memory.on_oom = OnOom::Continue;
+    }),
 ];
 
 const PARTITION: &[Word<ContainerDraft>] = &[

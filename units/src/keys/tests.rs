@@ -170,6 +170,16 @@ const CONTAINER_CASES: &[Case] = &[
     ("restart.propagate", "", "true", "1", 104),
     ("ready.when", "", r#""fd:3""#, r#""fd:1""#, 106),
     ("ready.when", "", r#""notify""#, r#""notified""#, 105),
+    ("reload.signal", "", r#""SIGHUP""#, r#""SIGNONE""#, 105),
+    ("reload.exec", "", r#"["/bin/reload"]"#, "[]", 422),
+    ("reload.timeout", "reload.signal = 1", r#""5s""#, r#""0s""#, 106),
+    ("hooks.post_start.exec", "", r#"["/bin/x", "y"]"#, r#"[""]"#, 422),
+    ("hooks.pre_stop.where", "hooks.pre_stop.exec = [\"/x\"]", r#""container""#, r#""image""#, 102),
+    ("hooks.pre_stop.user", "hooks.pre_stop.exec = [\"/x\"]", r#""1000""#, r#""a:b:c""#, 105),
+    ("hooks.pre_stop.timeout", "hooks.pre_stop.exec = [\"/x\"]", r#""5s""#, r#""2h""#, 106),
+    ("hooks.pre_stop.on_error", "hooks.pre_stop.exec = [\"/x\"]", r#""ignore""#, r#""retry""#, 107),
+    ("memory.on_oom", "", r#""continue""#, r#""ignore""#, 107),
+    ("stop.mode", "", r#""all""#, r#""group""#, 107),
     ("sockets.s.listen", "", r#""tcp:0.0.0.0:8080""#, r#""tcp:8080""#, 105),
     ("sockets.s.listen", "", r#""unix:/run/app/s.sock""#, r#""unix:/run/berth/s""#, 320),
     ("sockets.s.mode", "sockets.s.listen = \"unix:/run/s\"", r#""0666""#, "438", 105),
@@ -356,7 +366,8 @@ fn every_key_has_a_case() {
 
 #[test]
 fn good_values_are_taken_and_have_an_effect() {
-    let without_effect = ["schema", "kind"];
+    // The last one has one word as yet.
+    let without_effect = ["schema", "kind", "hooks.pre_stop.where"];
     for (kind, path, with, good) in CASES
         .iter()
         .flat_map(|(kind, cases)| cases.iter().map(|(path, with, good, ..)| (*kind, *path, *with, *good)))

@@ -6,6 +6,7 @@ use crate::human;
 use crate::life::{Event, Life};
 use crate::observed::{Moment, Seen};
 use crate::spec::{OnFailure, Ready, Role, Unit};
+use crate::task::{Task, is_done};
 
 /// Whether the unit is ready and each of its checks passes.
 pub fn is_healthy(seen: &Seen) -> bool {
@@ -71,7 +72,8 @@ fn is_ready(unit: &Unit, seen: &Seen) -> bool {
         _ => health.said_ready,
     };
     let gates = unit.health.iter().filter(|(_, check)| check.role != Role::Live);
-    said && gates.map(|(name, _)| name).all(|name| passes(health, name))
+    said && is_done(unit, &seen.record, Task::PostStart)
+        && gates.map(|(name, _)| name).all(|name| passes(health, name))
 }
 
 #[cfg(test)]

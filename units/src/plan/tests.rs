@@ -11,7 +11,8 @@ use crate::life::{Event, Rest};
 use crate::observed::{NetworkSeen, Record, Run};
 use crate::reference::Reference;
 use crate::restart::{End, after_exit, is_success};
-use crate::spec::{Attachment, Depends, Policy, Type};
+use crate::spec::{Attachment, Depends, Hook, Policy, Type};
+use crate::task::{Doing, is_done};
 use crate::volumes::mounted_by;
 use crate::wire::control::ExitReason;
 
@@ -63,6 +64,9 @@ fn named(action: &Action) -> &Name {
         | Action::Release(name)
         | Action::Stop(name)
         | Action::Expire(name)
+        | Action::Hook(name, _)
+        | Action::EndTask(name)
+        | Action::Signal(name)
         | Action::Kill(name, _)
         | Action::Replace { unit: name, .. }
         | Action::Freeze(name)
@@ -87,7 +91,6 @@ fn forget(observed: &mut Observed, action: &Action) -> bool {
 
 /// Carries one action out as if everything worked at once; returns what was done, for order checks.
 fn apply(declared: &Declared, observed: &mut Observed, action: &Action, now: Moment) {
-    let draining = observed.draining;
     if forget(observed, action) {
         return;
     }
@@ -115,26 +118,7 @@ fn apply(declared: &Declared, observed: &mut Observed, action: &Action, now: Mom
         Action::Wait(_) | Action::Skip(..) | Action::Refuse(..) | Action::GiveUp(..) => {
             return apply_without_process(declared, observed, action, now);
         }
-        Action::Expire(_) => {
-            record.run.as_mut().unwrap().expired = true;
-            record.step(Event::StopSent, now);
-            return end(declared, observed, name, (ExitReason::RuntimeMax, None), now);
-        }
-        Action::Stop(_) | Action::Kill(..) | Action::Replace { .. } if !record.life.has_process() => {
-            std::mem::take(&mut seen.populated)
-        }
-        Action::Stop(_) | Action::Kill(..) | Action::Replace { .. } => {
-            let wanted = declared.units.get(name).is_some_and(|unit| is_wanted(unit, seen));
-            seen.record.again = wanted && !draining;
-            seen.record.step(Event::KillSent, now);
-            end(declared, observed, name, (ExitReason::Signal, None), now);
-            true
-        }
-        Action::Freeze(_) | Action::Thaw(_) => {
-            seen.frozen ^= true;
-            true
-        }
-        Action::Forget(_) | Action::Discard(_) => unreachable!(),
+        _ => return apply_to_process(declared, observed, action, now),
     };
     assert!(done, "{action} came in the wrong state");
 }
@@ -145,6 +129,8 @@ fn release(declared: &Declared, observed: &mut Observed, name: &Name, now: Momen
     let done = record.step(Event::Released, now) && record.step(Event::Executed, now);
     assert!(done, "{name} was released in the wrong state");
     match declared.units[name].kind {
+        // Its hook comes first.
+        Type::Service if !is_done(&declared.units[name], record, Task::PostStart) => {}
         Type::Service => assert!(record.step(Event::BecameReady, now)),
         // Takes as long as the test says.
         Type::Job => job::let_go(record, &observed.facts, now),
@@ -181,6 +167,41 @@ fn begun(declared: &Declared, name: &Name, now: Moment) -> Run {
         after: comes_after(declared, &declared.units[name]),
         volumes: mounted_by(&declared.units[name]),
         ..Run::default()
+    }
+}
+
+/// The same for those that are about a process that runs.
+fn apply_to_process(declared: &Declared, observed: &mut Observed, action: &Action, now: Moment) {
+    let draining = observed.draining;
+    let name = named(action);
+    let seen = observed.units.get_mut(name).unwrap();
+    let unit = declared.units.get(name);
+    let again = unit.is_some_and(|unit| is_wanted(unit, seen)) && !draining;
+    match action {
+        Action::Hook(_, task) => {
+            seen.record.run.as_mut().unwrap().done.insert(*task);
+            assert!(*task == Task::PreStop || seen.record.step(Event::BecameReady, now));
+        }
+        Action::Freeze(_) | Action::Thaw(_) => seen.frozen ^= true,
+        _ if !seen.record.life.has_process() => {
+            assert!(std::mem::take(&mut seen.populated), "{action} for nothing")
+        }
+        Action::Stop(_) if unit.is_some_and(|unit| !is_done(unit, &seen.record, Task::PreStop)) => {
+            seen.record.again = again;
+            assert!(seen.record.step(Event::StopSent, now));
+        }
+        Action::Signal(_) => end(declared, observed, name, (ExitReason::Signal, None), now),
+        Action::Expire(_) => {
+            seen.record.run.as_mut().unwrap().expired = true;
+            seen.record.step(Event::StopSent, now);
+            end(declared, observed, name, (ExitReason::RuntimeMax, None), now);
+        }
+        Action::Stop(_) | Action::Kill(..) | Action::Replace { .. } => {
+            seen.record.again = again;
+            seen.record.step(Event::KillSent, now);
+            end(declared, observed, name, (ExitReason::Signal, None), now);
+        }
+        _ => unreachable!("{action}"),
     }
 }
 
@@ -314,9 +335,43 @@ fn deadlines_are_kept() {
 
     let seen = observed.units.get_mut("u0").unwrap();
     seen.record.life = Life::Stopping;
-    seen.record.run.as_mut().unwrap().stop_deadline = Some(Moment(70_000_000));
+    let run = seen.record.run.as_mut().unwrap();
+    (run.signalled, run.stop_deadline) = (true, Some(Moment(70_000_000)));
     let kill = Action::Kill(name("u0"), KillReason::StopTimeout);
     assert_eq!(plan(&declared, &observed, Moment(70_000_000)), [kill]);
+}
+
+#[test]
+fn hooks_run_in_their_order_and_once() {
+    let (mut declared, mut observed) = world(&[(1, 0)], 2);
+    let hooks = &mut declared.units.get_mut("u0").unwrap().hooks;
+    hooks.insert(Task::PostStart, Hook::default());
+    hooks.insert(Task::PreStop, Hook::default());
+    let started = settle(&declared, &mut observed, Moment(0));
+    let hook = position(&started, &Action::Hook(name("u0"), Task::PostStart));
+    assert!(hook < position(&started, &Action::Start(name("u1"))), "it is ready after its hook");
+    observed.draining = true;
+    let stopped: Vec<_> =
+        settle(&declared, &mut observed, Moment(1)).iter().map(ToString::to_string).collect();
+    assert_eq!(stopped, ["stop u1", "stop u0", "run hook pre_stop of u0", "signal u0 to stop"]);
+}
+
+#[test]
+fn a_task_ends_at_its_deadline_whatever_became_of_the_unit() {
+    let (mut declared, mut observed) = world(&[], 1);
+    settle(&declared, &mut observed, Moment(0));
+    let record = &mut observed.units.get_mut("u0").unwrap().record;
+    let doing = Doing { task: Task::PreStop, pid: None, deadline: Moment(5_000_000) };
+    record.run.as_mut().unwrap().doing = Some(doing);
+    assert_eq!(next_wake(&declared, &observed), Some(Moment(5_000_000)));
+    assert_eq!(plan(&declared, &observed, Moment(5_000_000)), [Action::EndTask(name("u0"))]);
+    observed.units.get_mut("u0").unwrap().record.step(Event::StopSent, Moment(1));
+    declared.units.clear();
+    assert_eq!(next_wake(&declared, &observed), Some(Moment(5_000_000)));
+    assert_eq!(plan(&declared, &observed, Moment(4_999_999)), []);
+    assert_eq!(plan(&declared, &observed, Moment(5_000_000)), [Action::EndTask(name("u0"))]);
+    observed.units.get_mut("u0").unwrap().record.run.as_mut().unwrap().doing = None;
+    assert_eq!(plan(&declared, &observed, Moment(5_000_000)), [Action::Signal(name("u0"))]);
 }
 
 #[test]

@@ -244,11 +244,69 @@ pub struct Stop {
     pub signal: Option<i32>,
     /// After it, cgroup.kill.
     pub timeout: Duration,
+    /// Who is sent the signal.
+    pub mode: StopMode,
+}
+
+/// `stop.mode`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub enum StopMode {
+    /// Its first process.
+    #[default]
+    Main,
+    /// All of its processes.
+    All,
+}
+
+/// `[reload]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Reload {
+    /// How it is told.
+    pub way: ReloadWay,
+    /// After it the reload has failed.
+    pub timeout: Duration,
+}
+
+/// `reload.signal` or `reload.exec`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum ReloadWay {
+    /// A signal to its first process.
+    Signal(i32),
+    /// A program in the container, its arguments behind it, ends with code 0.
+    Exec(Vec<String>),
+}
+
+/// `[hooks.NAME]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Hook {
+    /// The program and its arguments.
+    pub exec: Vec<String>,
+    /// `uid[:gid]` or name in place of the unit's user.
+    pub user: Option<String>,
+    /// After it the hook is killed and has failed.
+    pub timeout: Duration,
+    /// What its failure means.
+    pub on_error: OnError,
+}
+
+impl Default for Hook {
+    fn default() -> Self {
+        Self { exec: Vec::new(), user: None, timeout: Duration::from_secs(30), on_error: OnError::Fail }
+    }
+}
+
+/// `hooks.NAME.on_error`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum OnError {
+    /// The start has failed.
+    Fail,
+    /// Nothing.
+    Ignore,
 }
 
 impl Default for Stop {
     fn default() -> Self {
-        Self { signal: None, timeout: Duration::from_secs(10) }
+        Self { signal: None, timeout: Duration::from_secs(10), mode: StopMode::Main }
     }
 }
 

@@ -26,6 +26,8 @@ pub struct Memory {
     pub zswap_max: Option<Amount>,
     /// memory.zswap.writeback.
     pub zswap_writeback: bool,
+    /// What follows when it ran out of memory.
+    pub on_oom: OnOom,
     /// memory.oom.group: the whole container dies, not a part of it.
     pub oom_group: bool,
     /// Size of /dev/shm, bytes.
@@ -44,6 +46,7 @@ impl Default for Memory {
             zswap_max: None,
             zswap_writeback: true,
             oom_group: true,
+            on_oom: OnOom::Restart,
             shm_size: 64 << 20,
         }
     }
@@ -155,4 +158,16 @@ pub enum Partition {
     Root,
     /// And the kernel does not balance over them.
     Isolated,
+}
+
+/// `memory.on_oom`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub enum OnOom {
+    /// What `restart` says of its end.
+    #[default]
+    Restart,
+    /// It stays down.
+    Stop,
+    /// What is left of it goes on.
+    Continue,
 }

@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use crate::Name;
 pub use figures::{Figures, Inspected, Related, UnitFigures};
 pub use status::{
-    CheckStatus, ExitReason, LastExit, NodeStatus, PortStatus, ResultStatus, RunStatus, State, Status,
-    UnitStatus,
+    CheckStatus, ExitReason, LastExit, NodeStatus, PortStatus, ReloadState, ReloadStatus, ResultStatus,
+    RunStatus, State, Status, UnitStatus,
 };
 pub use volume::{VolumeStatus, Volumes};
 
@@ -81,6 +81,12 @@ pub enum Call {
     /// Let a paused unit go on.
     #[serde(rename = "io.berth.Control.Resume")]
     Resume {
+        /// Which.
+        unit: Name,
+    },
+    /// Have a unit read its configuration again; how that ends is told by Status.
+    #[serde(rename = "io.berth.Control.Reload")]
+    Reload {
         /// Which.
         unit: Name,
     },

@@ -25,7 +25,8 @@ fn any_edges() -> impl Strategy<Value = Edges> {
     prop::collection::vec((0..UNITS, 0..UNITS, prop::option::of(any_depends())), 0..30)
 }
 
-/// Services `u0` to `u11` that depend on those before them; every third propagates its restarts.
+/// Services `u0` to `u11` that depend on those before them; every third propagates its restarts, every
+/// fourth has hooks.
 fn graph(edges: &Edges) -> (Declared, Observed) {
     let (mut declared, observed) = world(&[], UNITS);
     for (from, to, depends) in edges.iter().filter(|(from, to, _)| to < from) {
@@ -38,6 +39,10 @@ fn graph(edges: &Edges) -> (Declared, Observed) {
     }
     for (at, unit) in declared.units.values_mut().enumerate() {
         unit.restart.propagate = at % 3 == 0;
+        if at % 4 == 1 {
+            unit.hooks.insert(Task::PostStart, Hook::default());
+            unit.hooks.insert(Task::PreStop, Hook::default());
+        }
     }
     (declared, observed)
 }

@@ -98,12 +98,40 @@ pub struct UnitStatus {
     pub pids: Option<u64>,
     /// Published ports.
     pub ports: Vec<PortStatus>,
+    /// Its reload, under way or the last one of this run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reload: Option<ReloadStatus>,
     /// Sockets that are held open for it: `http tcp:0.0.0.0:80`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sockets: Vec<String>,
     /// Checks of its health, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<CheckStatus>,
+}
+
+/// A reload of a unit in Status.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReloadStatus {
+    /// How far it is.
+    pub state: ReloadState,
+    /// RFC 3339: when it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+/// `reload.state`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReloadState {
+    /// Under way.
+    Running,
+    /// It was done.
+    Done,
+    /// It was not.
+    Failed,
 }
 
 /// A check of a unit's health in Status.

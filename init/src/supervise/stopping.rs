@@ -1,0 +1,84 @@
+//! How a unit is asked to end: its hook first, then its signal, to its first process or to all.
+
+use std::collections::BTreeSet;
+
+use berth_runtime::Cgroup;
+use berth_units::Name;
+use berth_units::launch::launch;
+use berth_units::life::Event;
+use berth_units::signal::TERM;
+use berth_units::spec::StopMode;
+use berth_units::task::{Task, is_done};
+
+use super::container::cgroup_dir;
+use super::signal::{Delivery, send};
+use super::{Supervisor, clock};
+use crate::error;
+
+/// Whoever forks faster than this many looks at the cgroup ends at the deadline instead.
+const LOOKS_MAX: usize = 8;
+
+impl Supervisor {
+    /// Begins to stop a unit. With a hook to run first, its signal is an action of its own.
+    pub(super) fn stop(&mut self, name: &Name) {
+        let wanted = self.is_wanted_again(name);
+        self.kill_task(name);
+        let Some(seen) = self.observed.units.get_mut(name) else {
+            return;
+        };
+        seen.record.again = wanted;
+        if let Some(run) = &mut seen.record.run {
+            run.doing = None;
+        }
+        let unit = self.set.declared.units.get(name);
+        // What has not been executed has nothing to run a hook in.
+        let is_free =
+            !seen.record.life.is_up() || unit.is_none_or(|unit| is_done(unit, &seen.record, Task::PreStop));
+        self.step(name, Event::StopSent);
+        if is_free {
+            self.signal_stop(name);
+        }
+    }
+
+    /// Sends the stop signal; from here on `stop.timeout` runs.
+    pub(super) fn signal_stop(&mut self, name: &Name) {
+        let unit = self.set.declared.units.get(name);
+        let (timeout, mode) = unit.map(|unit| (unit.stop.timeout, unit.stop.mode)).unwrap_or_default();
+        let image = unit.and_then(|unit| self.images.images.get(&unit.image.reference));
+        let launch = unit.zip(image).and_then(|(unit, image)| launch(unit, &image.config).ok());
+        let signal = launch.map_or(TERM, |launch| launch.stop_signal);
+        let run = self.observed.units.get_mut(name).and_then(|seen| seen.record.run.as_mut());
+        let Some(run) = run else {
+            return;
+        };
+        run.stop_deadline = Some(clock::now().after(timeout));
+        run.signalled = true;
+        let pid = run.pid;
+        self.save(name);
+        if mode == StopMode::All {
+            signal_all(name, pid, signal);
+        }
+        match send(pid, &cgroup_dir(name), signal) {
+            // What the signal would have done to it anywhere else; waiting for the deadline would change nothing.
+            Ok(Delivery::Unheard) => self.kill_cgroup(name),
+            Err(error) => error!("cannot signal '{name}': {error}; it is killed at its deadline"),
+            Ok(Delivery::Sent) => {}
+        }
+    }
+}
+
+/// Signals every process of a unit but the first, also those that are forked meanwhile. One that has ended is none.
+fn signal_all(name: &Name, first: i32, signal: i32) {
+    let cgroup = Cgroup::at(cgroup_dir(name));
+    let mut told = BTreeSet::from([first]);
+    for _ in 0..LOOKS_MAX {
+        let members = cgroup.procs().unwrap_or_default();
+        let new: Vec<_> = members.into_iter().filter(|pid| told.insert(*pid)).collect();
+        if new.is_empty() {
+            return;
+        }
+        for pid in new {
+            let _ended = send(pid, cgroup.path(), signal);
+        }
+    }
+}
