@@ -44,9 +44,11 @@ impl Appliance {
         fs::write(self.dir.join("node.toml"), format!("schema = 1\nkind = \"node\"\n{toml}"))
     }
 
-    /// Adds a unit file of exactly that text.
+    /// Adds a unit file of exactly that text; `web.d/10` is a drop-in.
     pub fn unit(&self, name: &str, toml: &str) -> io::Result<()> {
-        fs::write(self.dir.join("units").join(format!("{name}.toml")), toml)
+        let path = self.dir.join("units").join(format!("{name}.toml"));
+        fs::create_dir_all(path.parent().unwrap_or(&self.dir))?;
+        fs::write(path, toml)
     }
 
     /// Adds a container of the probe: `words` are its arguments, `keys` further TOML.
