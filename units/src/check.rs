@@ -3,14 +3,18 @@
 mod depends;
 mod networks;
 mod ports;
+mod resources;
 mod sockets;
 
 use crate::Name;
-use crate::codes::STOP_LONGER;
+use std::collections::BTreeMap;
+
+use crate::codes::{HOSTNAME_TWICE, STOP_LONGER};
 use crate::fault::Fault;
 use crate::human;
 use crate::resolve::{Body, Origin, Parsed};
-use crate::spec::Declared;
+use crate::spec::{Declared, NetworkMode};
+pub use resources::{Capacity, Remark, against_node};
 
 /// Checks the resolved set.
 pub(crate) fn whole_set(declared: &Declared, parsed: &Parsed, faults: &mut Vec<Fault>) {
@@ -25,7 +29,24 @@ pub(crate) fn whole_set(declared: &Declared, parsed: &Parsed, faults: &mut Vec<F
     ports::check_host_ports(&set, faults);
     ports::check_internal(&set, faults);
     sockets::check_sockets(&set, faults);
+    resources::check_promises(&set, faults);
+    check_hostnames(&set, faults);
     check_stop(&set, faults);
+}
+
+/// A host name that is written twice most often came along with a copied file.
+fn check_hostnames(set: &Set<'_>, faults: &mut Vec<Fault>) {
+    let mut owners = BTreeMap::new();
+    for (name, unit) in set.declared.units.iter().filter(|(_, unit)| unit.network == NetworkMode::Bridge) {
+        let Some(origin) = set.origin(name).filter(|origin| origin.spans.has("network.hostname")) else {
+            continue;
+        };
+        let place = origin.value("network.hostname");
+        if let Some((other, there)) = owners.insert(&unit.hostname, (name, place.clone())) {
+            let message = format!("unit '{other}' has the host name '{}', too", unit.hostname);
+            faults.push(Fault::warning(HOSTNAME_TWICE, place, message).related(there, "there"));
+        }
+    }
 }
 
 /// The set as it was meant and as it was written.

@@ -126,6 +126,9 @@ codes! {
         "More units join the network than its subnet has addresses.";
     INTERNAL_PORT = 311, "published port of an internal network",
         "The unit's first network is internal: nothing from outside reaches the port.";
+    HOSTNAME_TWICE = 312, "host name used twice",
+        "Two containers say that they are the same host. Nothing breaks, but logs and prompts do not tell them apart. In a \
+         template write {instance} into the name.";
     SOCKET_PATH = 320, "path that no socket can have",
         "A unix socket of a unit lies below /run, where nothing lasts, and not among berth's own files.";
     SOCKET_NUMBER = 321, "descriptor used twice",
@@ -148,6 +151,11 @@ codes! {
     BIND_IN_VOLUME = 408, "bind that leads through a volume",
         "What lies in a volume is its units' to change: a link that one of them puts there would lead the bind anywhere \
          on the node. A volume that is mounted by name is never left.";
+    OVERCOMMIT = 411, "more memory promised than there is",
+        "memory.min is memory that is kept for a unit whatever the others need. Those that start with the node are \
+         promised more than it has, so under pressure the promise is not kept.";
+    BEYOND_NODE = 412, "limit beyond the node",
+        "The limit is larger than what the node has, so it limits nothing.";
     CHECK_PROBE = 420, "check without one way to look",
         "A check has exactly one of `exec`, `http` and `tcp`.";
     UNKNOWN_CHECK = 421, "no such check",

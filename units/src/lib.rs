@@ -8,7 +8,7 @@
 pub mod addresses;
 pub mod capability;
 pub mod change;
-mod check;
+pub mod check;
 pub mod codes;
 pub mod diagnostic;
 mod fault;

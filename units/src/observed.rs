@@ -86,6 +86,8 @@ pub struct Facts {
     pub memory: u64,
     /// Words of the kernel command line.
     pub kernel_cmdline: BTreeSet<String>,
+    /// Features that every processor has, the kernel's words.
+    pub cpu_features: BTreeSet<String>,
     /// The first boot with this data partition.
     pub first_boot: bool,
     /// When all this was looked at.

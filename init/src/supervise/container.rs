@@ -193,6 +193,8 @@ fn mounts(declared: &Declared, unit: &Unit) -> Result<(Vec<Mount>, Vec<Seed>), E
         let target = mount.target.clone();
         mounts.push(Mount { source, target, read_only: mount.read_only, exec: mount.exec });
     }
+    // One that lies in another comes after it, else it would be hidden.
+    mounts.sort_by(|a, b| Path::new(&a.target).cmp(Path::new(&b.target)));
     // Where a unit mounts one volume twice, the mount that copies counts.
     seeds.sort_by_key(|seed| seed.from.is_none());
     Ok((mounts, seeds))

@@ -128,6 +128,16 @@ impl AsFd for ClockWatch {
     }
 }
 
+/// Features that every processor of /proc/cpuinfo has: `flags` on x86, `Features` on ARM.
+fn cpu_features(text: &str) -> BTreeSet<String> {
+    let lists = text.lines().filter_map(|line| {
+        let (key, words) = line.split_once(':')?;
+        matches!(key.trim(), "flags" | "Features").then(|| words.split_whitespace().collect::<BTreeSet<_>>())
+    });
+    let common = lists.reduce(|all, one| all.intersection(&one).copied().collect()).unwrap_or_default();
+    common.into_iter().map(str::to_owned).collect()
+}
+
 impl Supervisor {
     /// What does not change while this supervisor runs, and what the one before it was told.
     pub(super) fn find_facts(&mut self) {
@@ -137,6 +147,7 @@ impl Supervisor {
             arch: rustix::system::uname().machine().to_string_lossy().into_owned(),
             memory: self.node_memory,
             kernel_cmdline: words.split_whitespace().map(str::to_owned).collect(),
+            cpu_features: cpu_features(&fs::read_to_string("/proc/cpuinfo").unwrap_or_default()),
             first_boot: self.is_first_boot(),
             ..Facts::default()
         };
@@ -214,6 +225,17 @@ impl Supervisor {
 mod tests {
     use super::*;
     use rustix::event::{PollFd, PollFlags, poll};
+
+    #[test]
+    fn features_are_those_of_every_processor() {
+        let words = |text: &str| cpu_features(text).into_iter().collect::<Vec<_>>().join(" ");
+        assert_eq!(
+            words("processor\t: 0\nflags\t\t: fpu sse2 avx\nbugs: x\n\nflags : sse2 fpu\n"),
+            "fpu sse2"
+        );
+        assert_eq!(words("Features\t: fp asimd\nCPU part : 0xd08\n"), "asimd fp");
+        assert_eq!(words(""), "");
+    }
 
     /// Whether an event waits.
     fn is_told(watch: &PathWatch) -> bool {

@@ -2,14 +2,15 @@
 
 use berth_qemu_tests::appliance::{Appliance, probe_unit_with};
 use berth_qemu_tests::vm::Options;
-use berth_qemu_tests::{Outcome, ensure_eq};
+use berth_qemu_tests::{Outcome, ensure, ensure_eq};
 use berth_units::wire::control::State;
 
 use crate::lab::Lab;
 
 const TWIN: &str = "instances = [\"red\", \"blue\"]\n";
 const TWIN_KEYS: &str = "[env]\nCOLOUR = \"{instance}\"\nWORD = \"{{instance}}\"\n[memory]\nmax = \"16M\"\n\
-                         [mounts.data]\nvolume = \"data-{instance}\"\ntarget = \"/data\"\n";
+                         [mounts.data]\nvolume = \"data-{instance}\"\ntarget = \"/data\"\n\
+                         [mounts.a]\ntmpfs = true\nsize = \"1M\"\ntarget = \"/data/scratch\"\n";
 
 fn write_units(appliance: &Appliance) -> Outcome {
     appliance.probe(
@@ -21,7 +22,8 @@ fn write_units(appliance: &Appliance) -> Outcome {
     appliance.unit("twin@blue.d/10-more", "[memory]\nmax = \"32M\"\n[env]\nSITE = \"{name}\"\n")?;
     appliance.unit("twin@.d/10-both", "[env]\nSITE = \"both\"\n")?;
     appliance.unit("_all.d/50-all", "[labels]\nteam = \"twins\"\n[env]\nSITE = \"all\"\nALL = \"yes\"\n")?;
-    let after = "[depends.\"twin@red\"]\n[depends.\"twin@blue\"]\nuntil = \"started\"\n";
+    appliance.probe("odd", &["sleep"], "[conditions]\ncpu_feature = [\"no-such-feature\"]\n")?;
+    let after = "[conditions]\ncpu_feature = [\"fpu\"]\n[depends.\"twin@red\"]\n[depends.\"twin@blue\"]\nuntil = \"started\"\n";
     Ok(appliance.unit("last", &probe_unit_with("", &["sleep"], after))?)
 }
 
@@ -42,10 +44,15 @@ pub fn instances_have_what_is_theirs(lab: &mut Lab) -> Outcome {
         ensure_eq!(max.trim().parse::<u64>()?, limit << 20);
         // Each has a volume of its own, and a name on the network.
         vm.probe(&unit, &["write", "/data/whose", instance])?;
+        // A mount in a mount is seen, whatever their names are.
+        let space = vm.probe(&unit, &["space", "/data/scratch"])?;
+        ensure!(space.starts_with("1048576 "), "at /data/scratch there are {space}");
         let address = vm.probe("last", &["resolve", &format!("twin-{instance}")])?;
         ensure_eq!(address.trim(), vm.unit(&unit)?.addresses.join(" "));
     }
     ensure_eq!(vm.probe("twin@red", &["read", "/data/whose"])?, "red");
+    let why = vm.unit("odd")?.why.unwrap_or_default();
+    ensure!(why.contains("skipped") && why.contains("no-such-feature"), "'odd': {why}");
     // The command line takes their names.
     vm.berth(&["stop", "twin@red"], b"")?.ok()?;
     ensure_eq!(vm.unit("twin@red")?.state, State::Stopped);
@@ -79,6 +86,6 @@ mod tests {
         std::fs::remove_dir_all(&dir).unwrap();
         let checked = parse_set(&files);
         assert!(checked.diagnostics.is_empty(), "{:#?}", checked.diagnostics);
-        assert_eq!(checked.declared.unwrap().units.len(), 4);
+        assert_eq!(checked.declared.unwrap().units.len(), 5);
     }
 }

@@ -166,6 +166,25 @@ fn ports() {
 }
 
 #[test]
+fn promises_and_host_names() {
+    check(&["a:memory.min = '50%'", "b:memory.min = '50%'"], &[]);
+    check(
+        &["a:memory.min = '50%'", "b:memory.min = '51%'", "c:memory.min = '9%'"],
+        &["b:3 BU0411 with unit 'b' memory.min comes to more than all of the node's memory"],
+    );
+    check(&["a:memory.min = '90%'", "b:memory.min = '90%';start = 'manual'"], &[]);
+    let named = "network.hostname = 'shop'";
+    check(
+        &[&format!("a:{named}"), &format!("b:{named}")],
+        &["b:3 BU0312 unit 'a' has the host name 'shop', too"],
+    );
+    check(
+        &[&format!("w@:{named};instances = ['a', 'b']")],
+        &["w@:3 BU0312 unit 'w@a' has the host name 'shop', too"],
+    );
+}
+
+#[test]
 fn one_unit_against_itself() {
     check(
         &["a:security = {cap_add = ['KILL'], cap_drop = ['KILL']}"],

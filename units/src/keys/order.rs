@@ -97,7 +97,12 @@ pub(super) const KEYS: &[Key<ContainerDraft>] = &[
         Take::Bool(|d, _, v| d.unit.conditions.first_boot = Some(v)),
         "Only, or never, in the first boot with this data partition.",
     ),
-    planned("conditions.cpu_feature", "[]", Take::List(Text::Line, later), "Features of the processor."),
+    key(
+        "conditions.cpu_feature",
+        "[]",
+        Take::List(Text::Line, |d, _, v| d.unit.conditions.cpu_feature = v),
+        "Features that the processor has to have, with the kernel's words (/proc/cpuinfo).",
+    ),
     key("conditions.on_unmet", "\"skip\"", Take::Words(ON_UNMET), "What an unmet condition means."),
 ];
 

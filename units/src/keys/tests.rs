@@ -205,6 +205,7 @@ const CONTAINER_CASES: &[Case] = &[
     ("health.h.start_period", "health.h.tcp = 80", r#""30s""#, r#""2d""#, 106),
     ("health.h.start_interval", "health.h.tcp = 80", r#""200ms""#, r#""0s""#, 106),
     ("health.h.on_failure", "health.h.tcp = 80", r#""kill""#, r#""rollback""#, 102),
+    ("conditions.cpu_feature", "", r#"["avx2"]"#, r#"["two\nlines"]"#, 105),
     ("start_timeout", "", r#""1m30s""#, "90", 105),
     ("restart.policy", "", r#""on-failure""#, r#""on_failure""#, 107),
     ("restart.delay", "", r#""1s""#, r#""1.5s""#, 105),

@@ -32,6 +32,9 @@ pub(super) fn unmet(conditions: &Conditions, facts: &Facts) -> Option<String> {
     if let Some(word) = conditions.kernel_cmdline.iter().find(|word| !facts.kernel_cmdline.contains(*word)) {
         return Some(format!("the kernel command line has no '{word}'"));
     }
+    if let Some(word) = conditions.cpu_feature.iter().find(|word| !facts.cpu_features.contains(*word)) {
+        return Some(format!("the processor has no '{word}'"));
+    }
     match conditions.first_boot.filter(|first| *first != facts.first_boot) {
         Some(true) => Some("this is not the first boot".to_owned()),
         Some(false) => Some("this is the first boot".to_owned()),
@@ -62,6 +65,7 @@ mod tests {
             arch: "x86_64".into(),
             memory: 128 << 20,
             kernel_cmdline: ["quiet".to_owned()].into(),
+            cpu_features: ["sse2".to_owned()].into(),
             first_boot: true,
             ..Facts::default()
         }
@@ -95,7 +99,7 @@ mod tests {
             set(&mut conditions);
             conditions
         };
-        let rows: [(Conditions, Option<&str>); 12] = [
+        let rows: [(Conditions, Option<&str>); 14] = [
             (on(|_| ()), None),
             (on(|c| c.path_exists = vec!["/data/x".into()]), None),
             (on(|c| c.path_exists = vec!["/data/y".into()]), Some("'/data/y' does not exist")),
@@ -106,6 +110,8 @@ mod tests {
             (on(|c| c.memory_min = Some(1 << 30)), Some("the node has 128M of memory, less than 1G")),
             (on(|c| c.kernel_cmdline = vec!["quiet".into()]), None),
             (on(|c| c.kernel_cmdline = vec!["lab".into()]), Some("the kernel command line has no 'lab'")),
+            (on(|c| c.cpu_feature = vec!["sse2".into()]), None),
+            (on(|c| c.cpu_feature = vec!["sse2".into(), "avx9".into()]), Some("the processor has no 'avx9'")),
             (on(|c| c.first_boot = Some(true)), None),
             (on(|c| c.first_boot = Some(false)), Some("this is the first boot")),
         ];

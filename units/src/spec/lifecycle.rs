@@ -127,6 +127,8 @@ pub struct Conditions {
     pub memory_min: Option<u64>,
     /// Words that the kernel command line has to have.
     pub kernel_cmdline: Vec<String>,
+    /// Features that the processor has to have.
+    pub cpu_feature: Vec<String>,
     /// A device that has to exist.
     pub device: Option<String>,
     /// Whether this is the first boot with this data partition.
