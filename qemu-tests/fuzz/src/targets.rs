@@ -42,6 +42,12 @@ const UNITS: &[&str] = &[
         "#file web.toml\nschema = 1\nimage.ref = \"web\"\n[depends.db]\nuntil = \"healthy\"\n",
         "[health.a]\nhttp = \"http://:80/\"\ninterval = \"1m30s\"\n[ports.http]\nhost = 80\ncontainer = 8080\n",
     ),
+    concat!(
+        "#file w@.toml\nschema = 1\ninstances = [\"a\"]\nimage.ref = \"x\"\nenv.A = \"{instance} {{name}}\"\n",
+        "#file _all.d/1.toml\nmemory.max = \"1G\"\n#file w@.d/1.toml\nenv = { B = \"{name}\" }\n",
+        "#file w@b.toml\nunset = [\"env.B\"]\n#file w@b.d/x.toml\nschema = 1\nports.p = { host = 1, container = 1 }\n",
+        "#file node.toml\nschema = 1\n#file node.d/1.toml\nhostname = \"n\"\n",
+    ),
     "#file a.toml\nschema = 1\nimage.ref = \"x\"\nafter = [\"b\"]\n#file b.toml\nschema = 1\nimage.ref = \"x\"\ndepends.a = {}\n",
 ];
 
