@@ -157,7 +157,7 @@ codes! {
     BEYOND_NODE = 412, "limit beyond the node",
         "The limit is larger than what the node has, so it limits nothing.";
     CHECK_PROBE = 420, "check without one way to look",
-        "A check has exactly one of `exec`, `http` and `tcp`.";
+        "A check has exactly one of `exec`, `http`, `grpc` and `tcp`.";
     UNKNOWN_CHECK = 421, "no such check",
         "ready.when names a check that the unit does not have.";
     RELOAD_WAY = 422, "nothing to run",

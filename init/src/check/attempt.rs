@@ -8,6 +8,7 @@ use berth_units::spec::Probe;
 use rustix::event::PollFd;
 
 use super::exec::Program;
+use super::grpc::Question;
 use super::http::Exchange;
 use super::socket::Connection;
 use crate::kmsg::Chain;
@@ -44,6 +45,8 @@ pub enum Attempt {
     Exec(Box<Program>),
     /// A request and its answer.
     Http(Exchange),
+    /// A call and its answer.
+    Grpc(Question),
     /// A connection.
     Tcp(Connection),
     /// Over before it began.
@@ -60,6 +63,9 @@ impl Attempt {
             (Probe::Http(http), _) => {
                 Exchange::start(http).map_or_else(|error| Self::Over(refused(&error)), Self::Http)
             }
+            (Probe::Grpc(port), _) => {
+                Question::start(*port).map_or_else(|error| Self::Over(refused(&error)), Self::Grpc)
+            }
             (Probe::Tcp(port), _) => Connection::open(std::net::Ipv4Addr::LOCALHOST, *port)
                 .map_or_else(|error| Self::Over(refused(&error)), Self::Tcp),
         }
@@ -70,6 +76,7 @@ impl Attempt {
         match self {
             Self::Exec(program) => program.advance(),
             Self::Http(exchange) => exchange.advance(),
+            Self::Grpc(question) => question.advance(),
             Self::Tcp(connection) => match connection.is_open() {
                 Ok(true) => Some(Outcome::passed("accepts connections")),
                 Ok(false) => None,
@@ -84,6 +91,7 @@ impl Attempt {
         match self {
             Self::Exec(program) => program.fds(),
             Self::Http(exchange) => vec![exchange.fd()],
+            Self::Grpc(question) => vec![question.fd()],
             Self::Tcp(connection) => vec![connection.writable()],
             Self::Over(_) => Vec::new(),
         }
@@ -94,7 +102,8 @@ impl Attempt {
         let what = match self {
             Self::Exec(_) => "still runs",
             Self::Http(exchange) if exchange.is_connected() => "no answer",
-            Self::Http(_) | Self::Tcp(_) | Self::Over(_) => "no connection",
+            Self::Grpc(question) if question.is_connected() => "no answer",
+            Self::Http(_) | Self::Grpc(_) | Self::Tcp(_) | Self::Over(_) => "no connection",
         };
         Outcome::failed(format!("{what} after {}", human::duration(timeout)))
     }

@@ -9,6 +9,7 @@
 
 mod attempt;
 mod exec;
+mod grpc;
 mod http;
 mod socket;
 

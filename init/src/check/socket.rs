@@ -43,6 +43,11 @@ impl Connection {
         PollFd::new(&self.0, PollFlags::OUT)
     }
 
+    /// To wait until something comes or it can take more.
+    pub fn either(&self) -> PollFd<'_> {
+        PollFd::new(&self.0, PollFlags::IN | PollFlags::OUT)
+    }
+
     /// To wait until something comes.
     pub fn readable(&self) -> PollFd<'_> {
         PollFd::new(&self.0, PollFlags::IN)

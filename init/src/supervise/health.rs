@@ -77,6 +77,7 @@ fn target(probe: &Probe) -> String {
         Probe::Exec(argv) => argv.join(" "),
         Probe::Http(http) if http.address.is_loopback() => format!("http://:{}{}", http.port, http.path),
         Probe::Http(http) => format!("http://{}:{}{}", http.address, http.port, http.path),
+        Probe::Grpc(port) => format!("grpc port {port}"),
         Probe::Tcp(port) => format!("tcp port {port}"),
     }
 }

@@ -108,6 +108,7 @@ fn run(words: &[&str]) -> Result<u8, Box<dyn Error>> {
         ["feed", millis] => notify::feed(millis.parse()?),
         ["reloader"] => notify::reloader(),
         ["http", port] => talk::http(port.parse()?),
+        ["grpc", port] => talk::grpc(port.parse()?),
         ["serve", port] => talk::serve(port.parse()?),
         ["serve-passed"] => talk::serve_passed(),
         ["connect", host, port] => talk::connect(host, port.parse()?, "hello"),

@@ -70,6 +70,32 @@ fn answer(mut stream: &TcpStream) -> io::Result<()> {
     write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 }
 
+/// Says by grpc.health.v1 that it serves, or that it does not while there is a /tmp/ill.
+pub fn grpc(port: u16) -> Outcome {
+    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))?;
+    load::sleep_beside(move || {
+        for stream in listener.incoming().flatten() {
+            drop(answer_grpc(&stream));
+        }
+    })
+}
+
+/// HTTP/2 as far as one call needs it: the frames of the call, then settings and the message.
+fn answer_grpc(mut stream: &TcpStream) -> io::Result<()> {
+    stream.read_exact(&mut [0; 24])?;
+    let mut head = [0; 9];
+    while head[3] != 0 || head[8] != 1 {
+        stream.read_exact(&mut head)?;
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        stream.take(u64::from(length)).read_to_end(&mut Vec::new())?;
+    }
+    let status = if Path::new("/tmp/ill").exists() { 2 } else { 1 };
+    stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0])?;
+    stream.write_all(&[0, 0, 7, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 2, 8, status])?;
+    // Until the other side has read it.
+    stream.read_to_end(&mut Vec::new()).map(drop)
+}
+
 /// Sends a line and prints what comes back until as many bytes have come or the peer ends.
 pub fn connect(host: &str, port: u16, text: &str) -> Outcome {
     let address = (host, port).to_socket_addrs()?.next().ok_or("no address")?;

@@ -1,7 +1,7 @@
 //! Units that are put together: instances of a template, drop-ins.
 
 use berth_qemu_tests::appliance::{Appliance, probe_unit_with};
-use berth_qemu_tests::vm::Options;
+use berth_qemu_tests::vm::{Options, SOON, Vm};
 use berth_qemu_tests::{Outcome, ensure, ensure_eq};
 use berth_units::wire::control::State;
 
@@ -23,6 +23,9 @@ fn write_units(appliance: &Appliance) -> Outcome {
     appliance.unit("twin@.d/10-both", "[env]\nSITE = \"both\"\n")?;
     appliance.unit("_all.d/50-all", "[labels]\nteam = \"twins\"\n[env]\nSITE = \"all\"\nALL = \"yes\"\n")?;
     appliance.probe("odd", &["sleep"], "[conditions]\ncpu_feature = [\"no-such-feature\"]\n")?;
+    let asked = "[ready]\nwhen = \"check:serves\"\n[health.serves]\ngrpc = 50051\nrole = \"ready\"\ninterval = \"300ms\"\n\
+                 start_interval = \"300ms\"\n";
+    appliance.probe("caller", &["grpc", "50051"], asked)?;
     let after = "[conditions]\ncpu_feature = [\"fpu\"]\n[depends.\"twin@red\"]\n[depends.\"twin@blue\"]\nuntil = \"started\"\n";
     Ok(appliance.unit("last", &probe_unit_with("", &["sleep"], after))?)
 }
@@ -51,6 +54,7 @@ pub fn instances_have_what_is_theirs(lab: &mut Lab) -> Outcome {
         ensure_eq!(address.trim(), vm.unit(&unit)?.addresses.join(" "));
     }
     ensure_eq!(vm.probe("twin@red", &["read", "/data/whose"])?, "red");
+    grpc_is_asked(&mut vm)?;
     let why = vm.unit("odd")?.why.unwrap_or_default();
     ensure!(why.contains("skipped") && why.contains("no-such-feature"), "'odd': {why}");
     // The command line takes their names.
@@ -58,6 +62,19 @@ pub fn instances_have_what_is_theirs(lab: &mut Lab) -> Outcome {
     ensure_eq!(vm.unit("twin@red")?.state, State::Stopped);
     ensure_eq!(vm.unit("twin@blue")?.state, State::Ready);
     Ok(())
+}
+
+/// In an image that holds nothing but its server.
+fn grpc_is_asked(vm: &mut Vm) -> Outcome {
+    vm.wait_ready(&["caller"])?;
+    let says = |vm: &Vm, text: &str| -> Outcome<Option<()>> {
+        let checks = vm.unit("caller")?.checks;
+        let last = checks.first().and_then(|check| check.results.last());
+        Ok(last.is_some_and(|result| result.text == text).then_some(()))
+    };
+    vm.wait_for("the answer", SOON, |vm| says(vm, "serving"))?;
+    vm.probe("caller", &["write", "/tmp/ill", "x"])?;
+    vm.wait_for("the bad answer", SOON, |vm| says(vm, "not serving"))
 }
 
 #[cfg(test)]
@@ -86,6 +103,6 @@ mod tests {
         std::fs::remove_dir_all(&dir).unwrap();
         let checked = parse_set(&files);
         assert!(checked.diagnostics.is_empty(), "{:#?}", checked.diagnostics);
-        assert_eq!(checked.declared.unwrap().units.len(), 5);
+        assert_eq!(checked.declared.unwrap().units.len(), 6);
     }
 }

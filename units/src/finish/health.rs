@@ -11,7 +11,7 @@ use crate::resolve::Origin;
 use crate::spec::{Check, Http, Probe, Ready, Role, Unit};
 
 /// Keys of which a check has exactly one.
-const PROBES: [&str; 3] = ["exec", "http", "tcp"];
+const PROBES: [&str; 4] = ["exec", "http", "grpc", "tcp"];
 
 pub(super) fn checks(
     drafts: &BTreeMap<String, CheckDraft>,
@@ -32,18 +32,20 @@ fn probe(name: &str, draft: &CheckDraft, origin: &Origin, faults: &mut Vec<Fault
     let mut fault = |key: &str, message: String, help: &str| {
         faults.push(Fault::error(CHECK_PROBE, origin.key(&path(key)), message).help(help));
     };
-    match (&draft.exec, &draft.http, draft.tcp) {
-        (Some(argv), None, None) if argv.first().is_none_or(String::is_empty) => {
+    match (&draft.exec, &draft.http, draft.grpc, draft.tcp) {
+        (Some(argv), None, None, None) if argv.first().is_none_or(String::is_empty) => {
             fault("exec", format!("check '{name}' names no program"), "write exec = [\"/bin/program\"]");
             None
         }
-        (Some(argv), None, None) => Some(Probe::Exec(argv.clone())),
-        (None, Some(url), None) => http(url, draft).map(Probe::Http),
-        (None, None, Some(port)) => Some(Probe::Tcp(port)),
-        // A probe with a flaw of its own, or one that is not carried out yet, has been reported.
-        (None, None, None) if !set.is_empty() || origin.spans.has(&path("grpc")) => None,
-        (None, None, None) => {
-            let help = "set one of `exec = [...]`, `http = \"http://:PORT/PATH\"` and `tcp = PORT`";
+        (Some(argv), None, None, None) => Some(Probe::Exec(argv.clone())),
+        (None, Some(url), None, None) => http(url, draft).map(Probe::Http),
+        (None, None, Some(port), None) => Some(Probe::Grpc(port)),
+        (None, None, None, Some(port)) => Some(Probe::Tcp(port)),
+        // A probe with a flaw of its own has been reported.
+        (None, None, None, None) if !set.is_empty() => None,
+        (None, None, None, None) => {
+            let help =
+                "set one of `exec = [...]`, `http = \"http://:PORT/PATH\"`, `grpc = PORT` and `tcp = PORT`";
             fault("", format!("check '{name}' looks at nothing"), help);
             None
         }
@@ -186,7 +188,8 @@ mod tests {
             ("[health.a]\nexec = [\"\"]\n", &[420]),
             ("[health.a]\ntcp = 80\nmethod = \"HEAD\"\n", &[110]),
             ("[health.a]\ntcp = 80\nrole = \"ready\"\non_failure = \"kill\"\n", &[110]),
-            ("[health.a]\ngrpc = 80\n", &[102]),
+            ("[health.a]\ngrpc = 80\n", &[]),
+            ("[health.a]\ngrpc = 80\ntcp = 80\n", &[420]),
             ("ready.when = \"check:a\"\n[health.a]\ntcp = 80\n", &[]),
             ("ready.when = \"check:b\"\n[health.a]\ntcp = 80\n", &[421]),
             ("ready.when = \"check:a\"\n[health.a]\nhttp = \"https://:1/\"\n", &[105]),

@@ -117,6 +117,7 @@ pub(crate) struct CheckDraft {
     pub exec: Option<Vec<String>>,
     pub http: Option<String>,
     pub tcp: Option<u16>,
+    pub grpc: Option<u16>,
     pub method: Option<&'static str>,
     pub headers: Option<Vec<String>>,
     pub expect: Option<String>,

@@ -12,7 +12,7 @@ pub(super) const SECTIONS: &[Section<ContainerDraft>] = &[named(
     |d, at| {
         d.check(at);
     },
-    "Checks of its health, by name; each with one of exec, http and tcp.",
+    "Checks of its health, by name; each with one of exec, http, grpc and tcp.",
 )];
 
 const NOW: Duration = Duration::ZERO;
@@ -39,7 +39,12 @@ pub(super) const KEYS: &[Key<ContainerDraft>] = &[
         Take::Int(1, 65_535, |d, at, v| d.check(at).tcp = Some(fit(v))),
         "A port of the container's loopback address that accepts connections.",
     ),
-    planned("health.*.grpc", "", Take::Int(1, 65_535, later), "A port that speaks grpc.health.v1."),
+    key(
+        "health.*.grpc",
+        "",
+        Take::Int(1, 65_535, |d, at, v| d.check(at).grpc = Some(fit(v))),
+        "A port of the container's loopback address that speaks grpc.health.v1, without TLS.",
+    ),
     key("health.*.method", "\"GET\"", Take::Words(METHOD), "Method of the HTTP request."),
     key(
         "health.*.headers",

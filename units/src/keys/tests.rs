@@ -188,6 +188,7 @@ const CONTAINER_CASES: &[Case] = &[
     ("health.h.exec", "", r#"["/bin/check", "-q"]"#, "[]", 420),
     ("health.h.http", "", r#""http://:8080/healthz""#, r#""https://:8443/""#, 105),
     ("health.h.tcp", "", "5432", "0", 106),
+    ("health.h.grpc", "", "50051", r#""50051""#, 104),
     ("health.h.method", r#"health.h.http = "http://:80""#, r#""HEAD""#, r#""head""#, 107),
     (
         "health.h.headers",

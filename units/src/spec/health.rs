@@ -57,7 +57,7 @@ impl Default for Check {
     }
 }
 
-/// `health.NAME.exec`, `http` or `tcp`.
+/// `health.NAME.exec`, `http`, `grpc` or `tcp`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Probe {
@@ -65,6 +65,8 @@ pub enum Probe {
     Exec(Vec<String>),
     /// An HTTP server answers with an expected status.
     Http(Http),
+    /// A server on this port of the container's loopback address says by grpc.health.v1 that it serves.
+    Grpc(u16),
     /// Somebody accepts connections on this port of the container's loopback address.
     Tcp(u16),
 }
