@@ -1,5 +1,6 @@
 #!/bin/bash
-# Wraps the probe into an image that holds this one static file and nothing else: target/images/probe.tar.
+# Wraps the probe into an image that holds this one static file and nothing else: target/images/probe.tar. The file
+# itself is beside it, for services.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -27,5 +28,6 @@ umoci config --image $work/layout:probe --created $created --history.created $cr
 skopeo --insecure-policy copy -q oci:$work/layout:probe oci:$work/export:berth-tests/probe:1
 tar --sort=name --owner=0 --group=0 --numeric-owner --mtime=$created -C $work/export -cf $out .
 rm -rf $work
+install -m 755 "$program" target/images/berth-probe
 echo "$hash" > $stamp
 printf '%-8s %s\n' images "berth-tests/probe:1 $(numfmt --to=iec "$(stat -c %s $out)")"

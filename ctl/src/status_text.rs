@@ -30,11 +30,8 @@ const COLUMNS: [Column; 8] = [
 
 /// The whole screen.
 pub fn screen(status: &Status, rates: &BTreeMap<String, Rates>, all: bool, look: Look) -> String {
-    let shown: Vec<&UnitStatus> = status
-        .units
-        .iter()
-        .filter(|unit| all || unit.kind == "container" || needs_somebody(unit.state))
-        .collect();
+    let shown: Vec<&UnitStatus> =
+        status.units.iter().filter(|unit| all || unit.is_program() || needs_somebody(unit.state)).collect();
     let mut text = node_line(&status.node, &status.units, look);
     if let Some(fault) = &status.node.fault {
         text.push_str(&format!("  {}\n", look.paint(Colour::Red, printable(fault))));
@@ -141,15 +138,15 @@ fn run_line(run: &RunStatus) -> String {
 }
 
 fn node_line(node: &NodeStatus, units: &[UnitStatus], look: Look) -> String {
-    let containers = || units.iter().filter(|unit| unit.kind == "container");
-    let ready = containers().filter(|unit| unit.state == State::Ready).count();
+    let programs = || units.iter().filter(|unit| unit.is_program());
+    let ready = programs().filter(|unit| unit.state == State::Ready).count();
     // A job between two runs is as ready as it gets.
     let rests = |unit: &UnitStatus| match unit.state {
         State::Stopped | State::Completed => true,
         State::Waiting => unit.next_run.is_some(),
         _ => false,
     };
-    let wanted = containers().filter(|unit| !rests(unit)).count();
+    let wanted = programs().filter(|unit| !rests(unit)).count();
     let needy = units.iter().filter(|unit| needs_somebody(unit.state)).count();
     let mut parts = vec![
         look.paint(Colour::Bold, printable(&node.hostname)).to_string(),
@@ -259,7 +256,7 @@ fn long_port(port: &PortStatus) -> String {
 pub fn explanation(unit: &UnitStatus) -> String {
     let why = unit.why.as_deref().map(printable);
     let exit = unit.last_exit.as_ref().map(|exit| printable(&last_exit(exit)));
-    let hint = (unit.kind == "container").then(|| format!("berth logs {}", unit.name));
+    let hint = unit.is_program().then(|| format!("berth logs {}", unit.name));
     // The reason often is the last exit; once is enough.
     let exit = exit.filter(|exit| !why.as_deref().is_some_and(|why| why.contains(exit.as_str())));
     [why, exit, hint].into_iter().flatten().collect::<Vec<_>>().join("; ")

@@ -53,13 +53,17 @@ fn declared(references: &[&str]) -> Declared {
 }
 
 fn run(root: &Path, kernel: PathBuf, references: &[&str]) -> Result<Built, BuildError> {
+    run_set(root, kernel, &declared(references))
+}
+
+fn run_set(root: &Path, kernel: PathBuf, declared: &Declared) -> Result<Built, BuildError> {
     let units =
         ["units/web.toml", "units/web.d/1.toml"].map(|place| (place.to_owned(), "schema = 1\n".to_owned()));
     build(&Build {
         appliance: &root.join("appliance"),
         node_toml: "schema = 1\n",
         units: &units,
-        declared: &declared(references),
+        declared,
         out: &root.join("out"),
         node_binaries: &root.join("node"),
         kernel: &kernel,
@@ -140,6 +144,50 @@ fn missing_images_are_named_and_the_old_build_stays() {
     assert!(chain(&error).contains("node/berth-log'"), "{}", chain(&error));
     assert_eq!(names(&scratch.0.join("out")), ["factory.erofs", "initrd", "kernel"]);
     assert!(fs::read(scratch.0.join("out/factory.erofs")).unwrap() == old);
+}
+
+#[test]
+fn a_service_finds_its_program_in_the_os_image() {
+    let scratch = Scratch::new("build-service");
+    prepare(&scratch.0);
+    let root = scratch.0.join("appliance/root");
+    let mut declared = declared(&["any"]);
+    let unit = declared.units.values_mut().next().unwrap();
+    unit.image = None;
+    unit.process.entrypoint = Some(vec!["/opt/agent".to_owned()]);
+    let build = || run_set(&scratch.0, scratch.0.join("kernel"), &declared);
+    let text = chain(&build().unwrap_err());
+    assert!(text.starts_with("unit 'unit-0' runs '/opt/agent', which is not in the OS image"), "{text}");
+    fs::create_dir_all(root.join("opt")).unwrap();
+    fs::create_dir_all(root.join("bin")).unwrap();
+    fs::write(root.join("opt/agent"), "the agent").unwrap();
+    std::os::unix::fs::symlink("/opt/agent", root.join("bin/agent")).unwrap();
+    let initrd = unpack(&build().unwrap().initrd.path);
+    for name in ["opt/agent\0", "the agent", "bin/agent\0", "bin/berth-netd\0"] {
+        assert!(initrd.contains(name), "{name:?}");
+    }
+    for (path, why) in [
+        ("bin/berth-log", "the node has one of that name"),
+        ("init", "the node has one of that name"),
+        ("bin/berth/x", "the node has a file of that name"),
+        ("etc/berth/units/x.toml", "nothing of an appliance lies there"),
+        ("data/x", "nothing of an appliance lies there"),
+    ] {
+        let file = root.join(path);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(&file, "").unwrap();
+        let text = chain(&build().unwrap_err());
+        assert!(text.contains(why), "{path}: {text}");
+        let first = root.join(path.split('/').next().unwrap());
+        if path.contains("bin/berth/") {
+            fs::remove_dir_all(root.join("bin/berth")).unwrap();
+        } else if first.is_dir() && !path.starts_with("bin") {
+            fs::remove_dir_all(first).unwrap();
+        } else {
+            fs::remove_file(&file).unwrap();
+        }
+    }
+    build().unwrap();
 }
 
 #[test]

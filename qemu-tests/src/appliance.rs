@@ -9,6 +9,8 @@ use crate::Outcome;
 
 /// Image of the probe, see scripts/probe-image.sh.
 pub const PROBE_IMAGE: &str = "target/images/probe.tar";
+/// The probe itself.
+pub const PROBE_PROGRAM: &str = "target/images/berth-probe";
 /// Its reference.
 pub const PROBE: &str = "berth-tests/probe:1";
 

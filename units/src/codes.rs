@@ -156,6 +156,8 @@ codes! {
          promised more than it has, so under pressure the promise is not kept.";
     BEYOND_NODE = 412, "limit beyond the node",
         "The limit is larger than what the node has, so it limits nothing.";
+    PROGRAM = 413, "program of a service that is no path",
+        "A service runs a program of the OS image, which is named by its absolute path, without `.` and `..`.";
     CHECK_PROBE = 420, "check without one way to look",
         "A check has exactly one of `exec`, `http`, `grpc` and `tcp`.";
     UNKNOWN_CHECK = 421, "no such check",

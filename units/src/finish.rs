@@ -11,15 +11,15 @@ use std::time::Duration;
 
 use crate::codes::{
     BIND_IN_VOLUME, CAPABILITY_BOTH, KEY_WITHOUT_EFFECT, MOUNT_SOURCE, MOUNT_TARGET, MOUNT_TWICE,
-    NETWORK_WITHOUT_BRIDGE, PORT_WITHOUT_BRIDGE, SYSCTL_SHARED, UPLINK_KEYS, UPLINK_OVERLAP, UPPER_UNUSED,
-    WAIT_PATH,
+    NETWORK_WITHOUT_BRIDGE, PORT_WITHOUT_BRIDGE, PROGRAM, SYSCTL_SHARED, UPLINK_KEYS, UPLINK_OVERLAP,
+    UPPER_UNUSED, WAIT_PATH,
 };
-use crate::fault::Fault;
+use crate::fault::{Fault, clip};
 use crate::keys::{ContainerDraft, MountDraft, NodeDraft, UplinkWord};
 use crate::notify::SOCKET;
-use crate::path::is_within;
+use crate::path::{is_within, parse_absolute};
 use crate::resolve::Origin;
-use crate::spec::{Mount, MountSource, NetworkMode, Node, OnOom, Unit, UplinkMode, Upper};
+use crate::spec::{Image, Mount, MountSource, NetworkMode, Node, OnOom, Unit, UplinkMode, Upper};
 use crate::volumes::VOLUMES_DIR;
 pub(crate) use health::{parse_http, parse_status};
 
@@ -32,7 +32,7 @@ const TMPFS_MODE: u32 = 0o1777;
 pub(crate) fn container(draft: ContainerDraft, origin: &Origin, faults: &mut Vec<Fault>) -> Unit {
     let ContainerDraft { mut unit, image, mounts, ports, checks, sockets, hooks, reload } = draft;
     if let Some(reference) = image {
-        unit.image.reference = reference;
+        unit.image = Some(Image { reference });
     }
     for (name, mount) in &mounts {
         if let Some(mount) = finish_mount(name, mount, origin, faults) {
@@ -78,6 +78,18 @@ fn check_oom(unit: &mut Unit, origin: &Origin, faults: &mut Vec<Fault>) {
         faults.push(fault.help("take out memory.oom_group, or on_oom = \"continue\""));
     }
     unit.memory.oom_group = false;
+}
+
+/// A service: its root is that of the node, where a program has no other name than its path.
+pub(crate) fn service(draft: ContainerDraft, origin: &Origin, faults: &mut Vec<Fault>) -> Unit {
+    let unit = Unit { image: None, ..container(draft, origin, faults) };
+    let program = unit.process.entrypoint.as_ref().map(|words| words.first().map_or("", String::as_str));
+    if let Some(program) = program.filter(|program| parse_absolute(program).as_deref() != Ok(*program)) {
+        let message = format!("'{}' is no program of the OS image", clip(program));
+        let fault = Fault::error(PROGRAM, origin.value("process.entrypoint"), message);
+        faults.push(fault.help("write its path, such as [\"/bin/agent\"]"));
+    }
+    unit
 }
 
 /// A oneshot is never ready, and a watchdog watches what is.

@@ -25,6 +25,7 @@ mod order;
 mod process;
 mod resources;
 mod security;
+mod service;
 mod take;
 mod text;
 mod value;
@@ -35,7 +36,8 @@ pub(crate) use draft::{
 };
 pub(crate) use drop_in::DROP_IN;
 pub use forms::{Form, Rule};
-pub(crate) use kinds::{KINDS as PLANNED_KINDS, SERVICE};
+pub(crate) use kinds::KINDS as PLANNED_KINDS;
+pub(crate) use service::SERVICE;
 pub use take::{Choice, Shape};
 pub(crate) use take::{Flaw, Take, Word};
 pub(crate) use text::RLIMITS;
@@ -204,7 +206,7 @@ pub(crate) static NODE: Schema<NodeDraft> =
 
 /// Kinds that this version does not carry out.
 pub(crate) fn planned_kinds() -> impl Iterator<Item = &'static str> {
-    PLANNED_KINDS.iter().map(|schema| schema.kind).chain([SERVICE.kind])
+    PLANNED_KINDS.iter().map(|schema| schema.kind)
 }
 
 impl<T> Schema<T> {

@@ -9,7 +9,10 @@ const KINDS: [(&str, &str); 16] = [
     ("network", "A network of containers."),
     ("volume", "A directory that outlives containers and boots."),
     ("node", "The node itself: node.toml, beside the folder of units."),
-    ("service", "A program of the OS image, with the keys of a container but those of its image."),
+    (
+        "service",
+        "A program of the OS image, with the keys of a container but those of its image. It sees the node's root read-only.",
+    ),
     ("pod", "Containers that share a network."),
     ("timer", "Starts another unit at certain times."),
     ("secret", "A secret that units may be given."),

@@ -40,7 +40,7 @@ pub use storage::{Mount, MountSource, Retain, Volume};
 pub struct Declared {
     /// The node's own settings.
     pub node: Node,
-    /// `kind = "container"`.
+    /// `kind = "container"` and `kind = "service"`.
     pub units: BTreeMap<Name, Unit>,
     /// `kind = "network"`, with [`DEFAULT_NETWORK`] added where a unit needs it.
     pub networks: BTreeMap<Name, Network>,
@@ -67,7 +67,7 @@ impl Declared {
 /// The network of units that are in bridge mode and name none.
 pub const DEFAULT_NETWORK: &str = "default";
 
-/// A container on this node.
+/// A container on this node, or a service: the same around a program of the OS image.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Unit {
     /// File stem.
@@ -82,8 +82,8 @@ pub struct Unit {
     pub start: Start,
     /// Free key-value pairs, shown and filtered by.
     pub labels: BTreeMap<String, String>,
-    /// Which image, and where it comes from.
-    pub image: Image,
+    /// Which image, and where it comes from; none for a service, whose root is the node's own.
+    pub image: Option<Image>,
     /// The root file system that is made of it.
     pub rootfs: Rootfs,
     /// What runs.
@@ -172,6 +172,11 @@ impl Unit {
         self.remain_after_exit.unwrap_or(self.kind.ends())
     }
 
+    /// Its image; none for a service.
+    pub fn reference(&self) -> Option<&Reference> {
+        self.image.as_ref().map(|image| &image.reference)
+    }
+
     /// Whether it is given a socket to say how it is.
     pub fn notifies(&self) -> bool {
         self.ready == Ready::Notify || self.watchdog.is_some()
@@ -187,7 +192,7 @@ impl Unit {
             enabled: true,
             start: Start::Boot,
             labels: BTreeMap::new(),
-            image: Image { reference },
+            image: Some(Image { reference }),
             rootfs: Rootfs::default(),
             process: Process::default(),
             env: BTreeMap::new(),

@@ -38,8 +38,8 @@ impl Progress {
         if let Some(fault) = &status.node.fault {
             self.say_once(format!("node     {}", printable(fault)), &mut lines);
         }
-        let containers = || status.units.iter().filter(|unit| unit.kind == "container");
-        for unit in containers().filter(|unit| matches!(unit.state, State::Failed | State::Backoff)) {
+        let programs = || status.units.iter().filter(|unit| unit.is_program());
+        for unit in programs().filter(|unit| matches!(unit.state, State::Failed | State::Backoff)) {
             let line = format!("{:<8} {}: {}", printable(&unit.name), unit.state, explanation(unit));
             self.say_once(line, &mut lines);
         }
@@ -54,13 +54,13 @@ impl Progress {
 
     /// Units of the factory set have to be up; of another set it is only known what the node says.
     fn is_settled(&self, status: &Status) -> bool {
-        let mut containers = status.units.iter().filter(|unit| unit.kind == "container");
+        let mut programs = status.units.iter().filter(|unit| unit.is_program());
         let at_rest = |state| matches!(state, State::Ready | State::Completed | State::Stopped);
         let is_up = |name: &String| {
             let unit = status.units.iter().find(|unit| unit.name == *name);
             unit.is_some_and(|unit| matches!(unit.state, State::Ready | State::Completed))
         };
-        containers.all(|unit| at_rest(unit.state))
+        programs.all(|unit| at_rest(unit.state))
             && (status.node.source != "factory" || self.wanted.iter().all(is_up))
     }
 

@@ -17,6 +17,8 @@ enum Item {
     Directory(u32),
     File(u32, Vec<u8>),
     CharDevice(u32, (u32, u32)),
+    /// What it points to.
+    Link(String),
 }
 
 /// Paths, without a leading `/`, and what they are.
@@ -44,6 +46,22 @@ impl Initrd {
         self.items.insert(path.to_owned(), Item::CharDevice(0o600, number));
     }
 
+    /// Adds a symbolic link and the directories above it.
+    pub fn link(&mut self, path: &str, to: &str) {
+        self.parents(path);
+        self.items.insert(path.to_owned(), Item::Link(to.to_owned()));
+    }
+
+    /// Whether there is anything at that path.
+    pub fn has(&self, path: &str) -> bool {
+        self.items.contains_key(path)
+    }
+
+    /// Whether a directory is at that path.
+    pub fn has_directory(&self, path: &str) -> bool {
+        matches!(self.items.get(path), Some(Item::Directory(_)))
+    }
+
     fn parents(&mut self, path: &str) {
         for (at, _) in path.match_indices('/') {
             let parent = path.get(..at).unwrap_or_default().to_owned();
@@ -65,6 +83,7 @@ impl Initrd {
                 Item::Directory(mode) => (0o040_000 | mode, &[][..], (0, 0)),
                 Item::File(mode, data) => (0o100_000 | mode, data.as_slice(), (0, 0)),
                 Item::CharDevice(mode, device) => (0o020_000 | mode, &[][..], *device),
+                Item::Link(to) => (0o120_777, to.as_bytes(), (0, 0)),
             };
             let links = if matches!(item, Item::Directory(_)) { 2 } else { 1 };
             entry(&mut archive, path, &[number + 1, mode as usize, links], (data, device));

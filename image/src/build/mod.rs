@@ -5,6 +5,7 @@
 //! images must be there. What is built depends on the input only, byte for byte; see [`Build`] for what counts as
 //! input.
 
+mod files;
 mod initrd;
 mod modinfo;
 mod modules;
@@ -31,7 +32,7 @@ use crate::store::{Store, StoreError};
 /// kernel and programs, of which the newest becomes /etc/berth/built.
 #[derive(Clone, Copy, Debug)]
 pub struct Build<'a> {
-    /// Appliance directory; `images/` in it holds the bundled images and may be absent.
+    /// Appliance directory; `images/` in it holds the bundled images, `root/` files of the OS image. Both may be absent.
     pub appliance: &'a Path,
     /// Text of node.toml, copied to /etc/berth/node.toml.
     pub node_toml: &'a str,
@@ -110,6 +111,24 @@ pub enum BuildError {
     /// The factory store cannot be written.
     #[error("cannot make the factory store")]
     Store(#[from] StoreError),
+    /// A service's program is not in the OS image.
+    #[error("unit '{unit}' runs '{program}', which is not in the OS image; put it into '{}'", .root.display())]
+    MissingProgram {
+        /// Unit.
+        unit: String,
+        /// Its path on the node.
+        program: String,
+        /// The folder of the appliance for such files.
+        root: PathBuf,
+    },
+    /// A file of `root/` cannot become one of the OS image.
+    #[error("'{}' cannot be a file of the OS image: {why}", .path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// Kernel modules are not right.
     #[error(transparent)]
     Modules(#[from] ModulesError),
@@ -188,8 +207,8 @@ fn read_images(build: &Build<'_>, warnings: &mut Vec<String>) -> Result<Store, B
     for path in sources(&images, warnings)? {
         import(&mut store, &path, &options)?;
     }
-    for unit in build.declared.units.values() {
-        let reference = &unit.image.reference;
+    let units = || build.declared.units.values();
+    for (unit, reference) in units().filter_map(|unit| Some((unit, unit.reference()?))) {
         if !ensure_named(&mut store, reference) {
             let available = nearest_first(reference, &store);
             return Err(BuildError::MissingImage {
@@ -200,7 +219,7 @@ fn read_images(build: &Build<'_>, warnings: &mut Vec<String>) -> Result<Store, B
             });
         }
     }
-    let used: BTreeSet<_> = build.declared.units.values().map(|unit| unit.image.reference.clone()).collect();
+    let used: BTreeSet<_> = units().filter_map(|unit| unit.reference().cloned()).collect();
     let needed: BTreeSet<_> =
         used.iter().filter_map(|reference| store.images.get(reference)).map(|image| image.digest).collect();
     for (reference, image) in &store.images {

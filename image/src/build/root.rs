@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 use std::{fs, io};
 
+use super::files;
 use super::initrd::Initrd;
 use super::modules::Modules;
 use super::{Build, BuildError};
@@ -46,6 +47,8 @@ pub fn root(build: &Build<'_>, modules: &Modules) -> Result<Initrd, BuildError> 
     for (name, text) in modules.lists() {
         root.file(&format!("lib/modules/{name}"), 0o644, text);
     }
+    files::add(build.appliance, &mut root)?;
+    files::check_programs(build, &root)?;
     Ok(root)
 }
 

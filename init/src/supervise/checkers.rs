@@ -140,8 +140,8 @@ impl Supervisor {
             return Ok(Order { check: check.clone(), seen, exec: None });
         };
         let text = |error: &dyn std::error::Error| Chain(error).to_string();
-        let image = container::find_image(&self.images.images, unit).map_err(|error| text(&error))?;
-        let launch = launch(unit, &image.config).map_err(|error| text(&error))?;
+        let base = container::base(&self.images.images, unit).map_err(|error| text(&error))?;
+        let launch = launch(unit, &base.config).map_err(|error| text(&error))?;
         let asked = Exec {
             unit: unit.name.clone(),
             argv: argv.clone(),

@@ -10,14 +10,20 @@ use berth_units::launch::Launch;
 use berth_units::notify::SOCKET;
 use berth_units::spec::{self, Declared, NetworkMode, Profile, Unit, Upper};
 use berth_units::wire::control::Exec;
-use berth_units::wire::image::StoredImage;
-use berth_units::{Name, addresses::Leases};
+use berth_units::wire::image::{ImageConfig, StoredImage};
+use berth_units::{Name, Reference, addresses::Leases};
 
 use super::disks::{DATA_DIR, FACTORY_DIR};
 use super::{network, notify, sockets, volumes};
 
 /// cgroups of containers, by unit.
 pub const CGROUPS_DIR: &str = "/sys/fs/cgroup/units";
+
+/// The units of the node's root: a service knows its own.
+const UNITS_DIR: &str = "/etc/berth";
+
+/// What a store has.
+type Images = BTreeMap<Reference, StoredImage>;
 
 /// Why a unit cannot be started. Its text ends up in the unit's status.
 #[derive(Debug, thiserror::Error)]
@@ -72,9 +78,8 @@ pub struct Context<'a> {
 }
 
 /// The whole container.
-pub fn spec(context: &Context<'_>, unit: &Unit, image: &StoredImage, launch: &Launch) -> Result<Spec, Error> {
-    let layers = image.layers.iter().map(|layer| Path::new(FACTORY_DIR).join(layer)).collect();
-    let root = Root { layers, writable: writable(unit)? };
+pub fn spec(context: &Context<'_>, unit: &Unit, base: Base, launch: &Launch) -> Result<Spec, Error> {
+    let root = Root { layers: base.layers, writable: writable(unit)? };
     let mut spec = Spec::new(root, launch.argv.clone(), cgroup_dir(&unit.name));
     spec.hostname.clone_from(&unit.hostname);
     (spec.mounts, spec.seeds) = mounts(context.declared, unit)?;
@@ -89,6 +94,9 @@ pub fn spec(context: &Context<'_>, unit: &Unit, image: &StoredImage, launch: &La
     spec.network = if unit.network == NetworkMode::Host { Network::Host } else { Network::Private };
     spec.shm_size = unit.memory.shm_size;
     spec.sysctl = sysctls(unit);
+    if unit.image.is_none() {
+        spec.masked_paths.push(UNITS_DIR.to_owned());
+    }
     spec.privileged = unit.security.profile == Profile::Privileged;
     spec.clone_parent = true;
     Ok(spec)
@@ -206,10 +214,21 @@ fn ensure_dir(path: PathBuf) -> Result<PathBuf, Error> {
     Ok(path)
 }
 
-/// All layers and the configuration of a unit's image.
-pub fn find_image<'a>(
-    images: &'a BTreeMap<berth_units::Reference, StoredImage>,
-    unit: &Unit,
-) -> Result<&'a StoredImage, Error> {
-    images.get(&unit.image.reference).ok_or_else(|| Error::NoImage(unit.image.reference.to_string()))
+/// What a unit's root is made of.
+pub struct Base {
+    /// Lowest first.
+    pub layers: Vec<PathBuf>,
+    /// What its image says; of a service nothing.
+    pub config: ImageConfig,
+}
+
+/// The layers of a unit's image, or for a service the node's root: of that a layer has what lies in the initramfs
+/// itself and nothing that is mounted over it, so neither /data nor /run.
+pub fn base(images: &Images, unit: &Unit) -> Result<Base, Error> {
+    let Some(reference) = unit.reference() else {
+        return Ok(Base { layers: vec![PathBuf::from("/")], config: ImageConfig::default() });
+    };
+    let image = images.get(reference).ok_or_else(|| Error::NoImage(reference.to_string()))?;
+    let layers = image.layers.iter().map(|layer| Path::new(FACTORY_DIR).join(layer)).collect();
+    Ok(Base { layers, config: image.config.clone() })
 }

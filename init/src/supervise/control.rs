@@ -213,11 +213,11 @@ impl Supervisor {
         let seen = seen.filter(|seen| seen.record.life.is_up() && !seen.is_paused());
         let pid = seen.and_then(|seen| seen.record.run.as_ref()).map(|run| run.pid);
         let unit = self.set.declared.units.get(&asked.unit);
-        let image = unit.and_then(|unit| self.images.images.get(&unit.image.reference));
-        let (Some(pid), Some(unit), Some(image)) = (pid, unit, image) else {
+        let base = unit.and_then(|unit| container::base(&self.images.images, unit).ok());
+        let (Some(pid), Some(unit), Some(base)) = (pid, unit, base) else {
             return Err(self.wrong_state(&asked.unit));
         };
-        let launch = launch(unit, &image.config).map_err(|error| failed(&error))?;
+        let launch = launch(unit, &base.config).map_err(|error| failed(&error))?;
         let spec = container::exec_spec(unit, &launch, asked, pid).map_err(|error| failed(&error))?;
         Ok(Request::Exec { spec: Box::new(spec), tty: asked.tty })
     }

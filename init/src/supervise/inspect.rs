@@ -1,7 +1,5 @@
 //! Answers to Stats, Inspect and DiffFs: figures of the kernel, and all that is known of one unit.
 
-use std::path::Path;
-
 use berth_runtime::{Cgroup, start_time};
 use berth_units::Name;
 use berth_units::observed::Seen;
@@ -11,8 +9,7 @@ use berth_units::wire::control::{Fault, Figures, UnitFigures};
 use berth_units::wire::plain::plain;
 use serde_json::{Map, Value, json};
 
-use super::container::cgroup_dir;
-use super::disks::FACTORY_DIR;
+use super::container::{self, cgroup_dir};
 use super::{Supervisor, clock};
 use crate::session::{DiffSpec, Request};
 
@@ -77,7 +74,7 @@ impl Supervisor {
             return Ok(json!({}));
         };
         let unit = self.set.declared.units.get(name);
-        let image = unit.and_then(|unit| self.images.images.get(&unit.image.reference));
+        let image = unit.and_then(|unit| self.images.images.get(unit.reference()?));
         let view = View::new(&self.set.declared, &self.observed);
         let units = self.set.declared.units.iter();
         let needed_by = units.filter_map(|(other, unit)| Some((other, unit.depends.get(name)?)));
@@ -103,16 +100,15 @@ impl Supervisor {
         let seen = self.observed.units.get(name).filter(|seen| seen.record.life.is_up());
         let pid = seen.and_then(|seen| seen.record.run.as_ref()).map(|run| run.pid);
         let unit = self.set.declared.units.get(name);
-        let image = unit.and_then(|unit| self.images.images.get(&unit.image.reference));
-        let (Some(pid), Some(unit), Some(image)) = (pid, unit, image) else {
+        let base = unit.and_then(|unit| container::base(&self.images.images, unit).ok());
+        let (Some(pid), Some(unit), Some(base)) = (pid, unit, base) else {
             return Err(self.wrong_state(name));
         };
         if unit.rootfs.read_only {
             return Ok(Request::Diff(None));
         }
         let start_time = start_time(pid).map_err(|error| Fault::Failed { why: error.to_string() })?;
-        let layers = image.layers.iter().map(|layer| Path::new(FACTORY_DIR).join(layer)).collect();
-        Ok(Request::Diff(Some(DiffSpec { pid, start_time, layers })))
+        Ok(Request::Diff(Some(DiffSpec { pid, start_time, layers: base.layers })))
     }
 
     fn related<'d>(&self, others: impl Iterator<Item = (&'d Name, &'d Depends)>) -> Vec<Value> {

@@ -36,13 +36,13 @@ impl Supervisor {
     }
 
     fn try_start(&mut self, unit: &Unit) -> Result<(), Error> {
-        let image = container::find_image(&self.images.images, unit)?.clone();
-        let launch = launch(unit, &image.config)?;
+        let base = container::base(&self.images.images, unit)?;
+        let launch = launch(unit, &base.config)?;
         let cgroup = Cgroup::renew(cgroup_dir(&unit.name))?;
         limits::apply(&cgroup, &limits::limits(unit, self.node_memory)?)?;
         self.watch_cgroup(&unit.name);
         let context = Context { declared: &self.set.declared, leases: &self.leases };
-        let spec = container::spec(&context, unit, &image, &launch)?;
+        let spec = container::spec(&context, unit, base, &launch)?;
         let (stdout, stderr) = self.log_pipes(unit)?;
         let ready = self.ready_pipe(unit)?;
         self.open_notify(unit)?;

@@ -53,12 +53,14 @@ impl Supervisor {
         let unit = self.set.declared.units.get(name);
         let record = &seen.record;
         let usage = record.run.as_ref().map(|_| Cgroup::at(super::container::cgroup_dir(name)).stats());
-        let image = unit.and_then(|unit| self.images.images.get(&unit.image.reference));
+        let reference = unit.and_then(Unit::reference);
+        let image = reference.and_then(|reference| self.images.images.get(reference));
+        let kind = if unit.is_some_and(|unit| unit.image.is_none()) { "service" } else { "container" };
         UnitStatus {
             why: why(view, unit, seen),
             says: record.run.as_ref().and_then(|run| run.talk.status.clone()),
             pid: record.run.as_ref().map(|run| run.pid),
-            image: unit.map(|unit| unit.image.reference.to_string()),
+            image: reference.map(ToString::to_string),
             image_digest: image.map(|image| image.digest.clone()),
             restarts: record.restarts,
             addresses: unit.map_or(Vec::new(), |unit| {
@@ -81,7 +83,7 @@ impl Supervisor {
             reload: record.run.as_ref().and_then(reload),
             sockets: unit.map_or(Vec::new(), sockets),
             checks: unit.map_or(Vec::new(), |unit| super::health::checks(unit, &record.health)),
-            ..self.resource_status(name, "container", self.state_of(name))
+            ..self.resource_status(name, kind, self.state_of(name))
         }
     }
 

@@ -10,7 +10,7 @@ use berth_units::signal::TERM;
 use berth_units::spec::StopMode;
 use berth_units::task::{Task, is_done};
 
-use super::container::cgroup_dir;
+use super::container::{self, cgroup_dir};
 use super::signal::{Delivery, send};
 use super::{Supervisor, clock};
 use crate::error;
@@ -44,8 +44,8 @@ impl Supervisor {
     pub(super) fn signal_stop(&mut self, name: &Name) {
         let unit = self.set.declared.units.get(name);
         let (timeout, mode) = unit.map(|unit| (unit.stop.timeout, unit.stop.mode)).unwrap_or_default();
-        let image = unit.and_then(|unit| self.images.images.get(&unit.image.reference));
-        let launch = unit.zip(image).and_then(|(unit, image)| launch(unit, &image.config).ok());
+        let base = unit.and_then(|unit| container::base(&self.images.images, unit).ok());
+        let launch = unit.zip(base).and_then(|(unit, base)| launch(unit, &base.config).ok());
         let signal = launch.map_or(TERM, |launch| launch.stop_signal);
         let run = self.observed.units.get_mut(name).and_then(|seen| seen.record.run.as_mut());
         let Some(run) = run else {

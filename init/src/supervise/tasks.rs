@@ -113,8 +113,8 @@ impl Supervisor {
         let gone = || system("find the unit")(std::io::ErrorKind::NotFound.into());
         let unit = self.set.declared.units.get(name).cloned().ok_or_else(gone)?;
         let pid = self.run_of(name).map(|run| run.pid).ok_or_else(gone)?;
-        let image = container::find_image(&self.images.images, &unit)?;
-        let launch = launch(&unit, &image.config)?;
+        let base = container::base(&self.images.images, &unit)?;
+        let launch = launch(&unit, &base.config)?;
         let asked = Exec { unit: name.clone(), argv, env: BTreeMap::new(), tty: None, user, workdir: None };
         let mut spec = container::exec_spec(&unit, &launch, &asked, pid)?;
         spec.clone_parent = true;

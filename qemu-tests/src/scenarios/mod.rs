@@ -17,6 +17,7 @@ mod notify;
 mod power;
 mod resources;
 mod seeing;
+mod service;
 mod templates;
 mod volumes;
 
@@ -64,6 +65,7 @@ scenarios! {
     templates::instances_have_what_is_theirs: "two instances with drop-ins: variables, limits, names, volumes; a check over gRPC";
     graph::graph_starts_in_order_and_stops_in_reverse: "strengths, facts, limits; over a new supervisor";
     forty::forty_units_converge_whatever_kills_the_supervisor: "a graph of 40; the supervisor killed at any point";
+    service::service_runs_from_the_os_image: "in the sandbox, with a limit; nothing of the node; killed and back";
     jobs::jobs_run_at_their_times_and_none_is_lost: "every second, retries, overlap; over a power cut and a set clock";
     limits::memory_limit_kills_the_offender: "oom is said, the neighbours go on";
     limits::pids_limit_stops_a_fork_bomb: "the node goes on and can stop it";

@@ -91,8 +91,8 @@ pub(super) fn fields(unit: &Unit, see: &mut See<'_>) {
     shown(see, key!("enabled"), enabled);
     shown(see, key!("start"), start);
     entries(see, key!("labels"), labels);
-    let Image { reference } = image;
-    shown(see, key!("image.ref"), reference);
+    let reference = image.as_ref().map(|Image { reference }| reference.clone());
+    shown(see, key!("image.ref"), &reference);
     hidden(see, key!("rootfs"), rootfs);
     program(see, process);
     entries(see, key!("env"), env);

@@ -2,16 +2,11 @@
 
 use std::time::Duration;
 
-use super::draft::ContainerDraft;
 use super::forms::{
     CRON, IP, IPV6_NET, KEY_SOURCE, LISTEN, NET_RULE, NUMBER_LIST, PLATFORM, REGISTRY_HOST, ROUTE,
 };
 use super::{Effect, Key, Schema, Section, Take, Text, Word, key, later, planned, planned_named};
-use super::{
-    devices, environment, events, health, identity, lifecycle, logging, mounts, networking, order, process,
-    resources,
-};
-use super::{planned_required, planned_section, planned_word, required, security};
+use super::{planned_required, planned_section, planned_word, required};
 
 /// What is kept of such a file.
 type Nothing = ();
@@ -29,43 +24,6 @@ pub(crate) static KINDS: [Schema<Nothing>; 10] = [
     kind("slice", &[LABELS, SLICE_TABLES], &[&head("\"slice\""), LABEL, SLICE]),
     kind("timer", &[LABELS, TIMER_TABLES], &[&head("\"timer\""), LABEL, TIMER]),
 ];
-
-/// `kind = "service"`: a program of the OS image, with the tables of a container but those of its image.
-pub(crate) static SERVICE: Schema<ContainerDraft> = Schema {
-    kind: "service",
-    sections: &[
-        identity::SECTIONS,
-        process::SECTIONS,
-        environment::SECTIONS,
-        resources::SECTIONS,
-        mounts::SECTIONS,
-        devices::SECTIONS,
-        networking::SECTIONS,
-        order::SECTIONS,
-        lifecycle::SECTIONS,
-        health::SECTIONS,
-        events::SECTIONS,
-        logging::SECTIONS,
-        security::SECTIONS,
-    ],
-    keys: &[
-        SERVICE_KEYS,
-        identity::KEYS,
-        process::KEYS,
-        environment::KEYS,
-        resources::KEYS,
-        mounts::KEYS,
-        devices::KEYS,
-        networking::KEYS,
-        order::KEYS,
-        lifecycle::KEYS,
-        health::KEYS,
-        events::KEYS,
-        logging::KEYS,
-        security::KEYS,
-    ],
-    effect: Effect::Planned,
-};
 
 const fn kind(
     kind: &'static str,
@@ -90,13 +48,6 @@ const YEAR: Duration = Duration::from_secs(366 * 86_400);
 const LABELS: &[Section<Nothing>] = &[planned_named("labels", Text::Label, "Free key-value pairs.")];
 
 const LABEL: &[Key<Nothing>] = &[planned("labels.*", "", Take::Text(Text::Value, later), "One label.")];
-
-const SERVICE_KEYS: &[Key<ContainerDraft>] = &[
-    required("schema", Take::Header("1"), "Version of the rules that the file follows."),
-    required("kind", Take::Header("\"service\""), "What the file declares."),
-    planned_required("process.entrypoint", Take::List(Text::Any, later), "Program of the OS image."),
-    planned("process.args", "[]", Take::List(Text::Any, later), "Its arguments."),
-];
 
 const CONFIG: &[Key<Nothing>] = &[
     planned("content", "", Take::Text(Text::Any, later), "The content itself."),

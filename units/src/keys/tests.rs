@@ -228,6 +228,15 @@ const CONTAINER_CASES: &[Case] = &[
     ("kind", "", r#""container""#, r#""contaner""#, 112),
 ];
 
+/// What differs from a container.
+const SERVICE_CASES: &[Case] = &[
+    ("schema", "", "1", "2", 111),
+    ("kind", "", r#""service""#, r#""servant""#, 112),
+    ("process.entrypoint", "", r#"["/bin/x", "a"]"#, r#""/bin/x""#, 104),
+    ("process.entrypoint", "", r#"["/bin/x"]"#, r#"["x"]"#, 413),
+    ("process.args", "", r#"["a"]"#, "[1]", 104),
+];
+
 const NETWORK_CASES: &[Case] = &[
     ("schema", "", "1", r#""1""#, 111),
     ("kind", "", r#""network""#, r#""netwrok""#, 112),
@@ -288,6 +297,7 @@ const DROP_IN_CASES: &[Case] = &[
 const CASES: &[(&str, &[Case])] = &[
     ("drop-in", DROP_IN_CASES),
     ("container", CONTAINER_CASES),
+    ("service", SERVICE_CASES),
     ("network", NETWORK_CASES),
     ("volume", VOLUME_CASES),
     ("node", NODE_CASES),
@@ -310,6 +320,9 @@ fn file_text(kind: &str, lines: &str) -> String {
         add("image.ref", "\"web\"");
     } else {
         add("kind", &format!("\"{kind}\""));
+    }
+    if kind == "service" {
+        add("process.entrypoint", "[\"/bin/agent\"]");
     }
     text
 }
@@ -361,7 +374,8 @@ fn every_key_has_a_case() {
         .flat_map(|(kind, cases)| cases.iter().map(|case| (*kind, pattern(kind, case.0))))
         .collect();
     for row in table().iter().filter(|row| row.shape.is_some() && row.effect == Effect::Now) {
-        let found = cases.iter().filter(|(kind, path)| *kind == row.kind && path == row.path).count();
+        let is_same = |kind: &str| kind == row.kind || (row.kind, kind) == ("service", "container");
+        let found = cases.iter().filter(|(kind, path)| is_same(kind) && path == row.path).count();
         assert!(found >= 1, "{} {}", row.kind, row.path);
     }
 }

@@ -99,11 +99,12 @@ impl<'t> Assembly<'_, 't> {
                 self.parsed.broken_templates.insert(base.clone());
                 continue;
             };
-            if sheet.kind != "container" {
+            if !["container", "service"].contains(&sheet.kind) {
                 let place =
                     sheet.table.get("kind").map_or(self.layout.file(*file), |kind| Place(kind.span()));
                 let message = format!("a {} cannot be a template", sheet.kind);
-                self.faults.push(Fault::error(TEMPLATE, place, message).help("only containers can"));
+                self.faults
+                    .push(Fault::error(TEMPLATE, place, message).help("only containers and services can"));
                 self.parsed.broken_templates.insert(base.clone());
                 continue;
             }
@@ -263,8 +264,11 @@ fn read(sheet: &Sheet<'_>, name: &Name, faults: &mut Vec<Fault>) -> (Origin, Bod
         }
         "service" => {
             let mut draft = ContainerDraft::new(name.clone());
-            let (spans, flaws) = walk(&keys::SERVICE, *start, table, &mut draft);
-            (spans, Body::Broken, flaws)
+            let (spans, mut flaws) = walk(&keys::SERVICE, *start, table, &mut draft);
+            faults.append(&mut flaws);
+            let origin = Origin { spans };
+            let unit = finish::service(draft, &origin, faults);
+            return (origin, Body::Container(Box::new(unit)));
         }
         kind => {
             let planned = keys::PLANNED_KINDS.iter().find(|schema| schema.kind == kind);

@@ -305,16 +305,39 @@ proptest! {
 }
 
 #[test]
+fn a_service_is_a_program_of_the_os_image() {
+    let parse = |text: &str| {
+        let text = format!("schema = 1\nkind = \"service\"\n{text}");
+        parse_set(&[file("node.toml", "schema = 1"), file("units/it.toml", &text)])
+    };
+    for (text, codes) in [
+        ("process.args = [\"x\"]", &[103][..]),
+        ("process.entrypoint = []", &[413]),
+        ("process.entrypoint = [\"agent\"]", &[413]),
+        ("process.entrypoint = [\"/bin/../agent\"]", &[413]),
+        ("process.entrypoint = [\"/bin/x\"]\nimage.ref = \"x\"", &[101]),
+        ("process.entrypoint = [\"/bin/x\"]\nrootfs.read_only = false", &[101]),
+        ("process.entrypoint = [\"/bin/x\"]\ndepends.nobody = {}", &[201]),
+    ] {
+        let checked = parse(text);
+        let found: Vec<_> = checked.diagnostics.iter().map(|found| found.code.0).collect();
+        assert_eq!(found, codes, "{text}: {:#?}", checked.diagnostics);
+        assert_eq!(checked.declared, None);
+    }
+    let text = "process.entrypoint = [\"/bin/x\", \"a\"]\nprocess.args = [\"b\"]\nmemory.max = \"64M\"\n";
+    let declared = parse(text).declared.unwrap();
+    let unit = &declared.units[&crate::Name::parse("it").unwrap()];
+    assert_eq!(unit.image, None);
+    assert!(unit.rootfs.read_only && unit.memory.max.is_some());
+    let launched = crate::launch::launch(unit, &Default::default()).unwrap();
+    assert_eq!(launched.argv, ["/bin/x", "a", "b"]);
+    assert_eq!((launched.user.as_str(), launched.stop_signal), ("0", crate::signal::TERM));
+}
+
+#[test]
 fn files_of_planned_kinds_are_checked_and_refused() {
     for (kind, text, codes) in [
-        (
-            "service",
-            "process.entrypoint = [\"/bin/x\"]\nmemory.max = \"64M\"\nrestart.policy = \"never\"",
-            &[112][..],
-        ),
-        ("service", "process.entrypoint = [\"/bin/x\"]\nimage.ref = \"x\"", &[112, 101]),
-        ("service", "", &[103, 112]),
-        ("secret", "source = \"file\"\npath = \"/data/x\"", &[112]),
+        ("secret", "source = \"file\"\npath = \"/data/x\"", &[112][..]),
         ("secret", "source = \"fiel\"", &[112, 107]),
         ("pod", "[ports.web]\nhost = 80", &[112, 103]),
         ("timer", "unit = \"a\"\nfrobnicate = 1", &[112, 101]),

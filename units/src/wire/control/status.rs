@@ -52,7 +52,7 @@ pub struct NodeStatus {
 pub struct UnitStatus {
     /// Unit name.
     pub name: String,
-    /// `container`, `network` or `volume`.
+    /// `container`, `service`, `network` or `volume`.
     pub kind: String,
     /// What it is doing.
     pub state: State,
@@ -107,6 +107,13 @@ pub struct UnitStatus {
     /// Checks of its health, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<CheckStatus>,
+}
+
+impl UnitStatus {
+    /// Whether it is something that runs: a container or a service.
+    pub fn is_program(&self) -> bool {
+        matches!(self.kind.as_str(), "container" | "service")
+    }
 }
 
 /// A reload of a unit in Status.
