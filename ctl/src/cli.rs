@@ -46,6 +46,8 @@ enum Command {
     Logs(cmd::logs::Args),
     /// Show what a container has changed against its image
     DiffFs(cmd::diff_fs::Args),
+    /// Copy files out of a container or into it
+    Cp(cmd::cp::Args),
     /// Show what happened to the node and its units
     Events(cmd::events::Args),
     /// Run a program in a unit
@@ -112,6 +114,7 @@ impl Cli {
             Command::Inspect(args) => cmd::inspect::run(&node, args),
             Command::Logs(args) => cmd::logs::run(&node, args),
             Command::DiffFs(args) => cmd::diff_fs::run(&node, args),
+            Command::Cp(args) => cmd::cp::run(&node, args),
             Command::Events(args) => cmd::events::run(&node, args),
             Command::Exec(args) => cmd::exec::run(&node, args),
             Command::Volume(args) => cmd::volume::run(&node, args),

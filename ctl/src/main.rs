@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod appliance;
+mod carry;
 mod cli;
 mod client;
 mod cmd;

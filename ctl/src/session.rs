@@ -39,6 +39,9 @@ pub enum SessionError {
     /// The node could not do it.
     #[error("{0}")]
     Refused(String),
+    /// A signal ended it.
+    #[error("interrupted")]
+    Interrupted,
     /// Nobody reads our output any more.
     #[error("the reader of standard output is gone")]
     ReaderGone,

@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Who may depend on whom. What is not here is forbidden.
-const ARROWS: [(&str, &[&str]); 9] = [
+const ARROWS: [(&str, &[&str]); 10] = [
     ("berth-units", &[]),
     ("berth-runtime", &["berth-units"]),
-    ("berth-init", &["berth-units", "berth-runtime"]),
+    ("berth-archive", &[]),
+    ("berth-init", &["berth-units", "berth-archive", "berth-runtime"]),
     ("berth-image", &["berth-units"]),
     ("berth-netd", &["berth-units"]),
-    ("berth-ctl", &["berth-units", "berth-image"]),
+    ("berth-ctl", &["berth-units", "berth-archive", "berth-image"]),
     ("berth-probe", &[]),
     ("berth-fuzz", &["berth-units"]),
     ("berth-qemu-tests", &["berth-units", "berth-probe"]),

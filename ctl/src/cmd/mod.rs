@@ -5,6 +5,7 @@ pub mod build;
 pub mod check;
 #[cfg(feature = "builder")]
 pub mod completions;
+pub mod cp;
 pub mod diff_fs;
 pub mod events;
 pub mod exec;

@@ -12,7 +12,6 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use berth_runtime::start_time;
 use berth_units::wire::session::Kind;
 use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat, openat2, readlinkat};
 use rustix::io::Errno;
@@ -23,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use super::SessionError;
 use super::client::Client;
+use super::root::RootSpec;
 
 /// Directories in each other, at most.
 const DEPTH_MAX: usize = 256;
@@ -34,10 +34,8 @@ const CHANGES_MAX: usize = 1_000_000;
 /// Which container.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DiffSpec {
-    /// Its first process.
-    pub pid: i32,
-    /// That one's start time: a pid that was given to somebody else is refused.
-    pub start_time: u64,
+    /// Its root.
+    pub root: RootSpec,
     /// The layers of its image, the uppermost first.
     pub layers: Vec<PathBuf>,
 }
@@ -45,7 +43,7 @@ pub struct DiffSpec {
 /// Sends a line of JSON for each change.
 pub fn run(client: &mut Client, spec: &DiffSpec) -> Result<(), SessionError> {
     let system = SessionError::system::<io::Error>;
-    let new = container_root(spec).map_err(system("open the container's root"))?;
+    let new = spec.root.open().map_err(system("open the container's root"))?;
     let old = image_root(&spec.layers).map_err(|error| system("mount its image")(error.into()))?;
     let mut told = 0;
     compare(new.as_fd(), old.as_fd(), &mut |change| {
@@ -61,16 +59,6 @@ pub fn run(client: &mut Client, spec: &DiffSpec) -> Result<(), SessionError> {
         client.push(Kind::Stdout, &line);
         if client.has_room() { Ok(()) } else { client.flush_all().map_err(SessionError::ClientGone) }
     })
-}
-
-fn container_root(spec: &DiffSpec) -> io::Result<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let root = openat(CWD, format!("/proc/{}/root", spec.pid), flags, Mode::empty())?;
-    // After the look-up by pid: what was opened is the container's as long as the pid still is.
-    match start_time(spec.pid)? == spec.start_time {
-        true => Ok(root),
-        false => Err(io::Error::new(io::ErrorKind::NotFound, "it has just ended")),
-    }
 }
 
 /// One layer is its own directory; the kernel makes no overlay of one.

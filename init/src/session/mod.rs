@@ -1,14 +1,17 @@
-//! One process for one client that is inside a container, reads a log or events, or reads or writes a volume: the far
-//! end of `berth exec`, `logs`, `events`, `volume export` and `volume import`.
+//! One process for one client that is inside a container, reads a log or events, or reads or writes files of a container
+//! or a volume: the far end of `berth exec`, `logs`, `events`, `diff-fs`, `cp`, `volume export` and `volume import`.
 //!
 //! It inherits the client's connection, already upgraded, as descriptor 3 and what to do as descriptor 4. Whatever
 //! the client or the program does, nobody else waits. The frames are those of [`berth_units::wire::session`].
 
 mod client;
+mod copy;
 mod diff;
 mod events;
 mod exec;
 mod logs;
+mod root;
+mod stream;
 mod volume;
 
 use std::fs::File;
@@ -16,14 +19,18 @@ use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
+use berth_archive::ArchiveError;
 use berth_runtime::ExecSpec;
 use berth_units::Name;
 use berth_units::wire::control;
 use berth_units::wire::session::Kind;
+use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 use serde::{Deserialize, Serialize};
 
 use self::client::Client;
+pub use self::copy::CopySpec;
 pub use self::diff::DiffSpec;
+pub use self::root::RootSpec;
 pub use self::volume::discard;
 use crate::inherit::inherited;
 
@@ -53,6 +60,10 @@ pub enum Request {
     },
     /// Tell what a container has changed against its image; none where its root is read-only.
     Diff(Option<DiffSpec>),
+    /// Send a file or directory of a container.
+    CopyOut(CopySpec),
+    /// Take one.
+    CopyIn(CopySpec),
     /// Read the events.
     Events(control::Events),
     /// Send a volume as a tar file.
@@ -82,6 +93,9 @@ pub enum SessionError {
     /// A system call of this process failed.
     #[error("cannot {0}")]
     System(&'static str, #[source] io::Error),
+    /// A copy did not get through.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     /// A volume did not get through.
     #[error(transparent)]
     Volume(#[from] volume::VolumeError),
@@ -111,6 +125,8 @@ pub fn run(connection: OwnedFd, request: OwnedFd, root: &Path) -> Result<(), Ses
             client.push(Kind::Stderr, b"its root is read-only: nothing of its image can change\n");
             Ok(0)
         }
+        Request::CopyOut(spec) => copy::out(&mut client, &spec).map(|()| 0),
+        Request::CopyIn(spec) => copy::take(&mut client, &spec).map(|()| 0),
         Request::Events(asked) => events::run(&mut client, &asked, root).map(|()| 0),
         Request::Logs { logs, ram } => logs::run(&mut client, &logs, ram, root).map(|()| 0),
         Request::Export { volume } => volume::export(&mut client, &volume, root).map(|()| 0),
@@ -136,4 +152,19 @@ fn read_request(file: OwnedFd) -> Result<Request, SessionError> {
     let mut text = Vec::new();
     File::from(file).take(REQUEST_MAX).read_to_end(&mut text).map_err(SessionError::Request)?;
     serde_json::from_slice(&text).map_err(|error| SessionError::Request(error.into()))
+}
+
+/// Tells the client what no tar file holds.
+fn say_skipped(client: &mut Client, paths: &[String]) {
+    for path in paths {
+        let line = format!("left out '{path}': it is neither file nor directory\n");
+        client.push(Kind::Stderr, line.as_bytes());
+    }
+}
+
+/// Whoever has this capability is not held to a quota.
+fn obey_quotas() -> Result<(), SessionError> {
+    let mut sets = capabilities(None).map_err(SessionError::system("read capabilities"))?;
+    sets.effective.remove(CapabilitySet::SYS_RESOURCE);
+    set_capabilities(None, sets).map_err(SessionError::system("give up a capability"))
 }

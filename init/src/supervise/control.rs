@@ -120,6 +120,13 @@ impl Supervisor {
                 return Err(not_upgraded());
             }
             Call::ExportVolume { .. } | Call::ImportVolume { .. } if !upgrade => return Err(not_upgraded()),
+            Call::CopyOut { .. } | Call::CopyIn { .. } if !upgrade => return Err(not_upgraded()),
+            Call::CopyOut { unit, path } => {
+                return Ok(Answer::Session(Request::CopyOut(self.ask_copy(&unit, path, None)?)));
+            }
+            Call::CopyIn { unit, path, name } => {
+                return Ok(Answer::Session(Request::CopyIn(self.ask_copy(&unit, path, name)?)));
+            }
             Call::Exec(exec) => return self.ask_exec(&exec).map(Answer::Session),
             Call::DiffFs { unit } => return self.ask_diff(&unit).map(Answer::Session),
             Call::Events(events) => return Ok(Answer::Session(Request::Events(events))),

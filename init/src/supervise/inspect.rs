@@ -1,4 +1,4 @@
-//! Answers to Stats, Inspect and DiffFs: figures of the kernel, and all that is known of one unit.
+//! Answers to Stats, Inspect, DiffFs, CopyOut and CopyIn: figures of the kernel, and all that is known of one unit.
 
 use berth_runtime::{Cgroup, start_time};
 use berth_units::Name;
@@ -11,7 +11,10 @@ use serde_json::{Map, Value, json};
 
 use super::container::{self, cgroup_dir};
 use super::{Supervisor, clock};
-use crate::session::{DiffSpec, Request};
+use crate::session::{CopySpec, DiffSpec, Request, RootSpec};
+
+/// PATH_MAX.
+const PATH_MAX: usize = 4096;
 
 /// Files of a cgroup that Inspect shows, as far as the kernel has them.
 const KNOBS: [&str; 22] = [
@@ -96,19 +99,46 @@ impl Supervisor {
 
     /// The two trees that a session process is to compare. One that is paused can be compared, too.
     pub(super) fn ask_diff(&self, name: &Name) -> Result<Request, Fault> {
-        self.known(name)?;
-        let seen = self.observed.units.get(name).filter(|seen| seen.record.life.is_up());
-        let pid = seen.and_then(|seen| seen.record.run.as_ref()).map(|run| run.pid);
+        let root = self.root_of(name)?;
         let unit = self.set.declared.units.get(name);
         let base = unit.and_then(|unit| container::base(&self.images.images, unit).ok());
-        let (Some(pid), Some(unit), Some(base)) = (pid, unit, base) else {
+        let (Some(unit), Some(base)) = (unit, base) else {
             return Err(self.wrong_state(name));
         };
         if unit.rootfs.read_only {
             return Ok(Request::Diff(None));
         }
+        Ok(Request::Diff(Some(DiffSpec { root, layers: base.layers })))
+    }
+
+    /// Where a session process is to copy from or to; also of a unit that is paused.
+    pub(super) fn ask_copy(
+        &self,
+        unit: &Name,
+        path: String,
+        name: Option<String>,
+    ) -> Result<CopySpec, Fault> {
+        let root = self.root_of(unit)?;
+        let invalid = |parameter: &str| Fault::InvalidParameter { parameter: parameter.to_owned() };
+        if !path.starts_with('/') || path.len() > PATH_MAX || path.contains('\0') {
+            return Err(invalid("path"));
+        }
+        let is_name =
+            |name: &String| !matches!(name.as_str(), "" | "." | "..") && !name.contains(['/', '\0']);
+        if !name.as_ref().is_none_or(is_name) {
+            return Err(invalid("name"));
+        }
+        Ok(CopySpec { root, path, name })
+    }
+
+    /// Whose root to open, of a unit that is up.
+    fn root_of(&self, name: &Name) -> Result<RootSpec, Fault> {
+        self.known(name)?;
+        let seen = self.observed.units.get(name).filter(|seen| seen.record.life.is_up());
+        let pid = seen.and_then(|seen| seen.record.run.as_ref()).map(|run| run.pid);
+        let pid = pid.ok_or_else(|| self.wrong_state(name))?;
         let start_time = start_time(pid).map_err(|error| Fault::Failed { why: error.to_string() })?;
-        Ok(Request::Diff(Some(DiffSpec { pid, start_time, layers: base.layers })))
+        Ok(RootSpec { pid, start_time })
     }
 
     fn related<'d>(&self, others: impl Iterator<Item = (&'d Name, &'d Depends)>) -> Vec<Value> {

@@ -2,6 +2,7 @@
 
 mod changes;
 mod commands;
+mod cp;
 mod crashes;
 mod drift;
 mod example;
@@ -81,6 +82,7 @@ scenarios! {
     seeing::events_have_no_gap_over_a_killed_supervisor: "each once, in order, to a follower too";
     seeing::paused_unit_does_not_run: "no line, no check, no exec; over a new supervisor; resumed and stopped";
     seeing::why_top_and_inspect_answer: "a crasher's story, shares and figures, all that is known of a unit";
+    cp::files_are_copied_both_ways_and_no_link_leads_out: "modes, directories, tar files; links, a read-only root";
     seeing::changes_of_a_root_are_told: "added, deleted, not mounts; gone with a new run; a read-only root says so";
     power::power_cut_keeps_what_was_synced: "QEMU killed; volumes intact, units up";
     power::reboot_comes_back: "berth reboot: the same units on the same disk";

@@ -110,6 +110,28 @@ pub enum Call {
         /// Which.
         unit: Name,
     },
+    /// Read a file or directory of a container. With `upgrade`; the connection then carries [`super::session`] frames:
+    /// Stdout frames of a tar, in which a file has its name and a directory is `./`, Exit at the end.
+    #[serde(rename = "io.berth.Control.CopyOut")]
+    CopyOut {
+        /// Whose.
+        unit: Name,
+        /// From the container's `/`.
+        path: String,
+    },
+    /// Write a file or directory of a container. With `upgrade`; the connection then carries [`super::session`] frames:
+    /// the tar as Stdin frames, Exit when all of it is there.
+    #[serde(rename = "io.berth.Control.CopyIn")]
+    CopyIn {
+        /// Whose.
+        unit: Name,
+        /// From the container's `/`.
+        path: String,
+        /// What the file or directory of the tar, made as by `CopyOut`, is called in a directory at `path`. Without,
+        /// the entries of the tar are put into the directory `path`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+    },
     /// Read events. With `upgrade`; the connection then carries [`super::session`] frames: Stdout frames of whole
     /// lines, each an [`super::event::Event`] as JSON, Exit at the end.
     #[serde(rename = "io.berth.Control.Events")]

@@ -4,62 +4,35 @@
 //! volume's place when it is whole; until then nothing of the old one changes. The directory is locked as long as this
 //! process lives: no unit that uses the volume starts meanwhile, and a directory without a lock is nobody's.
 
-mod export;
-mod extract;
-mod tarball;
-
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
+use berth_archive::{ArchiveError, Keep};
 use berth_runtime::remove_all;
 use berth_units::Name;
 use berth_units::volumes::{GONE, VOLUMES_DIR, gone_name, staging_name};
-use berth_units::wire::session::Kind;
-use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{CWD, Mode, OFlags, RenameFlags, openat, renameat_with};
 use rustix::io::Errno;
-use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
 use super::SessionError;
 use super::client::Client;
-use tarball::TarError;
+use super::stream::{FromClient, ToClient};
 
 /// Why a volume did not get through.
 #[derive(Debug, thiserror::Error)]
 pub enum VolumeError {
-    /// The stream is no tar file, or holds what a volume cannot hold.
+    /// The files or the stream.
     #[error(transparent)]
-    Tar(#[from] TarError),
-    /// One file.
-    #[error("cannot {doing} '{path}'")]
-    File {
-        /// What was to be done.
-        doing: &'static str,
-        /// Below the volume.
-        path: String,
-        /// Why not.
-        source: io::Error,
-    },
+    Archive(#[from] ArchiveError),
     /// The volume as a whole.
     #[error("cannot {0} the volume")]
     Whole(&'static str, #[source] io::Error),
-    /// Directories in directories.
-    #[error("'{0}' is too deep: a tar of a volume has at most {DEPTH_MAX} levels")]
-    Deep(String),
 }
-
-/// Directories in each other, at most.
-const DEPTH_MAX: usize = 256;
 
 fn whole<E: Into<io::Error>>(doing: &'static str) -> impl FnOnce(E) -> VolumeError {
     move |error| VolumeError::Whole(doing, error.into())
-}
-
-/// A path of a tar for messages: no control characters, not endless.
-fn shown(path: &[u8]) -> String {
-    String::from_utf8_lossy(path).chars().flat_map(char::escape_debug).take(200).collect()
 }
 
 fn open_dir(path: &Path) -> Result<OwnedFd, Errno> {
@@ -69,22 +42,17 @@ fn open_dir(path: &Path) -> Result<OwnedFd, Errno> {
 /// Sends a volume as a tar file.
 pub fn export(client: &mut Client, volume: &Name, root: &Path) -> Result<(), SessionError> {
     let top = open_dir(&volumes_dir(root).join(volume.as_str())).map_err(whole("open"))?;
-    let skipped = export::write(top, ToClient(client))?;
-    for path in skipped {
-        client
-            .push(Kind::Stderr, format!("left out '{path}': it is neither file nor directory\n").as_bytes());
-    }
+    let skipped = berth_archive::write(top, ToClient(client)).map_err(VolumeError::from)?;
+    super::say_skipped(client, &skipped);
     Ok(())
 }
 
 /// Fills the directory that the supervisor has made, and puts it in the volume's place.
 pub fn import(client: &mut Client, volume: &Name, staged: &OwnedFd, root: &Path) -> Result<(), SessionError> {
-    // Whoever has this capability is not held to a quota.
-    let mut sets = capabilities(None).map_err(SessionError::system("read capabilities"))?;
-    sets.effective.remove(CapabilitySet::SYS_RESOURCE);
-    set_capabilities(None, sets).map_err(SessionError::system("give up a capability"))?;
+    super::obey_quotas()?;
     let dir = volumes_dir(root);
-    let filled = extract::read(staged, FromClient { client, pending: Vec::new(), at: 0, ended: false })
+    let filled = berth_archive::read(staged, FromClient::new(client), Keep::All)
+        .map_err(VolumeError::from)
         .and_then(|()| rustix::fs::syncfs(staged).map_err(whole("write")))
         .and_then(|()| take_place(&dir, volume));
     // What is there under the name of the import now is the old volume, or what came to nothing.
@@ -135,66 +103,3 @@ pub fn discard(root: &Path) -> io::Result<()> {
 fn volumes_dir(root: &Path) -> std::path::PathBuf {
     root.join(VOLUMES_DIR.trim_start_matches('/'))
 }
-
-/// Frames of standard output, no more of them than the client takes.
-struct ToClient<'c>(&'c mut Client);
-
-impl Write for ToClient<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if !self.0.has_room() {
-            self.0.flush_all()?;
-        }
-        self.0.push(Kind::Stdout, bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.flush_all()
-    }
-}
-
-/// Frames of standard input.
-struct FromClient<'c> {
-    client: &'c mut Client,
-    pending: Vec<u8>,
-    at: usize,
-    ended: bool,
-}
-
-impl Read for FromClient<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.at == self.pending.len() && !self.ended {
-            self.take_frame()?;
-        }
-        let rest = self.pending.get(self.at..).unwrap_or_default();
-        let len = rest.len().min(buffer.len());
-        for (to, from) in buffer.iter_mut().zip(rest) {
-            *to = *from;
-        }
-        self.at += len;
-        Ok(len)
-    }
-}
-
-impl FromClient<'_> {
-    /// The next frame of input; others mean nothing here.
-    fn take_frame(&mut self) -> io::Result<()> {
-        let (mut next, mut ended) = (None, false);
-        self.client.take_frames(|kind, payload| {
-            ended = kind == Kind::Stdin && payload.is_empty();
-            next = (kind == Kind::Stdin).then(|| payload.to_vec());
-            next.is_none()
-        })?;
-        self.ended = ended;
-        if let Some(next) = next {
-            (self.pending, self.at) = (next, 0);
-            return Ok(());
-        }
-        let mut fds = [PollFd::new(&*self.client, PollFlags::IN)];
-        rustix::io::retry_on_intr(|| poll(&mut fds, None))?;
-        self.client.fill()
-    }
-}
-
-#[cfg(test)]
-mod tests;

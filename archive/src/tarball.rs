@@ -7,7 +7,7 @@ use std::io::{self, Read};
 
 use tar::{EntryType, Header};
 
-use super::shown;
+use crate::shown;
 
 /// Longest PAX header or long name: extended attributes of 64 KiB fit several times.
 const EXTENSION_MAX: u64 = 1 << 20;
@@ -24,7 +24,7 @@ pub enum TarError {
     /// It is not one.
     #[error("this is not a whole tar file: {0}")]
     Damaged(&'static str),
-    /// An entry is not for a volume.
+    /// An entry is not taken.
     #[error("'{path}' {what}")]
     Refused {
         /// Its path.
@@ -206,9 +206,9 @@ fn what(entry: EntryType, size: u64, link: Vec<u8>) -> Result<What, &'static str
         EntryType::Symlink => What::Symlink(link),
         EntryType::Link => What::HardLink(link),
         EntryType::Fifo => What::Fifo,
-        EntryType::Char | EntryType::Block => return Err("is a device, which no volume holds"),
+        EntryType::Char | EntryType::Block => return Err("is a device, which is not taken"),
         EntryType::GNUSparse => return Err("is a sparse file: pack it without '--sparse'"),
-        _ => return Err("is of a kind that no volume holds"),
+        _ => return Err("is of a kind that is not taken"),
     })
 }
 
@@ -247,7 +247,7 @@ fn whole_seconds(text: &[u8]) -> Option<i64> {
     std::str::from_utf8(text).ok()?.split('.').next()?.parse().ok()
 }
 
-/// What a volume keeps of extended attributes: those that programs set, and the capabilities of files.
+/// What is kept of extended attributes: those that programs set, and the capabilities of files.
 pub fn is_kept(name: &[u8]) -> bool {
     name.starts_with(b"user.") || name == b"security.capability"
 }

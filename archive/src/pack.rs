@@ -1,4 +1,4 @@
-//! From a volume to a tar stream, while programs may still change it.
+//! From a tree to a tar stream, while programs may still change it.
 //!
 //! Nothing is followed: every name is looked at and opened as what it is, below a directory that is open already.
 //! What goes away on the way is left out, and a file that changes its length has the one that it had when it was
@@ -13,28 +13,39 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, OFlags, Stat, fgetxattr, flistxattr, fstat, openat, readlinkat, statat,
+    AtFlags, Dir, FileType, Mode, OFlags, Stat, fgetxattr, flistxattr, fstat, fstatfs, openat, readlinkat,
+    statat,
 };
 use rustix::io::Errno;
 use tar::{Builder, EntryType, Header};
 
-use super::tarball::is_kept;
-use super::{DEPTH_MAX, VolumeError, shown, whole};
+use crate::tarball::is_kept;
+use crate::{ArchiveError, DEPTH_MAX, shown, whole};
 
 /// First names of files with several that are remembered; further ones are written as files of their own.
 const LINKS_MAX: usize = 100_000;
 /// The kernel's limit for a value and for a list of names, bytes.
 const XATTR_MAX: usize = 64 << 10;
 
-/// Writes the tree; paths that no tar can hold (sockets, devices) are left out and named.
-pub fn write(top: OwnedFd, out: impl Write) -> Result<Vec<String>, VolumeError> {
-    let mut export = Export {
-        tar: Builder::new(out),
-        links: BTreeMap::new(),
-        skipped: Vec::new(),
-        room: vec![0; XATTR_MAX],
-    };
-    let stat = fstat(&top).map_err(whole("read"))?;
+/// Types of file systems that hold no files: proc, sysfs, cgroup2 (linux/magic.h).
+const KERNEL: [i64; 3] = [0x9fa0, 0x6265_6572, 0x6367_7270];
+
+/// Writes one file under this name.
+pub(crate) fn write_file(file: OwnedFd, name: &Path, out: impl Write) -> Result<(), ArchiveError> {
+    let mut export = Export::new(out);
+    let stat = fstat(&file).map_err(whole("read the file"))?;
+    export.file(file, name, &stat)?;
+    export.finish().map(drop)
+}
+
+/// Writes the tree. What no tar can hold (sockets, devices) and what is no tree (/proc, /sys) is left out; its paths are
+/// returned.
+///
+/// # Errors
+/// Something cannot be read, is too deep, or `out` takes no more.
+pub fn write(top: OwnedFd, out: impl Write) -> Result<Vec<String>, ArchiveError> {
+    let mut export = Export::new(out);
+    let stat = fstat(&top).map_err(whole("read the directory"))?;
     export.directory(&top, Path::new("./"), &stat)?;
     let mut open = vec![Level::new(top, PathBuf::new())?];
     while let Some(level) = open.last_mut() {
@@ -44,14 +55,13 @@ pub fn write(top: OwnedFd, out: impl Write) -> Result<Vec<String>, VolumeError> 
         };
         let path = level.path.join(OsStr::from_bytes(name.as_bytes()));
         match export.entry(&level.fd, &name, &path) {
-            Ok(Some(_)) if open.len() > DEPTH_MAX => return Err(VolumeError::Deep(shown_path(&path))),
+            Ok(Some(_)) if open.len() > DEPTH_MAX => return Err(ArchiveError::Deep(shown_path(&path))),
             Ok(Some(below)) => open.push(Level::new(below, path)?),
             Ok(None) => {}
             Err(error) => return Err(error),
         }
     }
-    export.tar.into_inner().and_then(|mut out| out.flush()).map_err(whole("send"))?;
-    Ok(export.skipped)
+    export.finish()
 }
 
 /// A directory that is being read.
@@ -62,17 +72,17 @@ struct Level {
 }
 
 impl Level {
-    fn new(fd: OwnedFd, path: PathBuf) -> Result<Self, VolumeError> {
-        let names = Dir::read_from(&fd).map_err(whole("read"))?;
+    fn new(fd: OwnedFd, path: PathBuf) -> Result<Self, ArchiveError> {
+        let names = Dir::read_from(&fd).map_err(whole("read the directory"))?;
         Ok(Self { fd, names, path })
     }
 
-    fn next(&mut self) -> Result<Option<CString>, VolumeError> {
+    fn next(&mut self) -> Result<Option<CString>, ArchiveError> {
         loop {
             match self.names.read() {
                 None => return Ok(None),
                 Some(entry) => {
-                    let name = entry.map_err(whole("read"))?.file_name().to_owned();
+                    let name = entry.map_err(whole("read the directory"))?.file_name().to_owned();
                     if !matches!(name.as_bytes(), b"." | b"..") {
                         return Ok(Some(name));
                     }
@@ -84,21 +94,31 @@ impl Level {
 
 struct Export<W: Write> {
     tar: Builder<W>,
-    links: BTreeMap<u64, PathBuf>,
+    links: BTreeMap<(u64, u64), PathBuf>,
     skipped: Vec<String>,
     room: Vec<u8>,
 }
 
 impl<W: Write> Export<W> {
+    fn new(out: W) -> Self {
+        let (links, skipped) = (BTreeMap::new(), Vec::new());
+        Self { tar: Builder::new(out), links, skipped, room: vec![0; XATTR_MAX] }
+    }
+
+    fn finish(self) -> Result<Vec<String>, ArchiveError> {
+        self.tar.into_inner().and_then(|mut out| out.flush()).map_err(whole("send the tar stream"))?;
+        Ok(self.skipped)
+    }
+
     /// Writes what `name` is; the directory, when it is one.
     fn entry(
         &mut self,
         parent: &OwnedFd,
         name: &CString,
         path: &Path,
-    ) -> Result<Option<OwnedFd>, VolumeError> {
+    ) -> Result<Option<OwnedFd>, ArchiveError> {
         let cannot = |doing| {
-            move |error: Errno| VolumeError::File { doing, path: shown_path(path), source: error.into() }
+            move |error: Errno| ArchiveError::File { doing, path: shown_path(path), source: error.into() }
         };
         let stat = match statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
             Err(Errno::NOENT) => return Ok(None),
@@ -118,6 +138,10 @@ impl<W: Write> Export<W> {
                 };
                 let stat = fstat(&opened).map_err(cannot("read"))?;
                 match FileType::from_raw_mode(stat.st_mode) {
+                    FileType::Directory if is_of_the_kernel(&opened) => {
+                        self.skipped.push(shown_path(path));
+                        Ok(None)
+                    }
                     FileType::Directory => self.directory(&opened, path, &stat).map(|()| Some(opened)),
                     FileType::RegularFile => self.file(opened, path, &stat).map(|()| None),
                     _ => Ok(None),
@@ -136,53 +160,56 @@ impl<W: Write> Export<W> {
     }
 
     /// Writes a link where the file has been written under another name.
-    fn linked(&mut self, path: &Path, stat: &Stat) -> Result<bool, VolumeError> {
+    fn linked(&mut self, path: &Path, stat: &Stat) -> Result<bool, ArchiveError> {
         if stat.st_nlink < 2 {
             return Ok(false);
         }
-        let Some(first) = self.links.get(&stat.st_ino) else {
+        let inode = (stat.st_dev, stat.st_ino);
+        let Some(first) = self.links.get(&inode) else {
             if self.links.len() < LINKS_MAX {
-                self.links.insert(stat.st_ino, path.to_owned());
+                self.links.insert(inode, path.to_owned());
             }
             return Ok(false);
         };
         let mut header = header(stat, EntryType::Link, 0);
-        self.tar.append_link(&mut header, path, first).map_err(whole("send"))?;
+        self.tar.append_link(&mut header, path, first).map_err(whole("send the tar stream"))?;
         Ok(true)
     }
 
     /// The target as it is: it may be anything.
-    fn symlink(&mut self, target: &[u8], path: &Path, stat: &Stat) -> Result<(), VolumeError> {
+    fn symlink(&mut self, target: &[u8], path: &Path, stat: &Stat) -> Result<(), ArchiveError> {
         let mut header = header(stat, EntryType::Symlink, 0);
         if header.set_link_name_literal(target).is_err() {
-            self.tar.append_pax_extensions([("linkpath", target)]).map_err(whole("send"))?;
+            self.tar.append_pax_extensions([("linkpath", target)]).map_err(whole("send the tar stream"))?;
         }
-        self.tar.append_data(&mut header, path, io::empty()).map_err(whole("send"))
+        self.tar.append_data(&mut header, path, io::empty()).map_err(whole("send the tar stream"))
     }
 
-    fn directory(&mut self, opened: &OwnedFd, path: &Path, stat: &Stat) -> Result<(), VolumeError> {
+    fn directory(&mut self, opened: &OwnedFd, path: &Path, stat: &Stat) -> Result<(), ArchiveError> {
         self.attributes(opened)?;
         self.append(stat, EntryType::Directory, path)
     }
 
-    fn append(&mut self, stat: &Stat, kind: EntryType, path: &Path) -> Result<(), VolumeError> {
-        self.tar.append_data(&mut header(stat, kind, 0), path, io::empty()).map_err(whole("send"))
+    fn append(&mut self, stat: &Stat, kind: EntryType, path: &Path) -> Result<(), ArchiveError> {
+        self.tar
+            .append_data(&mut header(stat, kind, 0), path, io::empty())
+            .map_err(whole("send the tar stream"))
     }
 
-    fn file(&mut self, opened: OwnedFd, path: &Path, stat: &Stat) -> Result<(), VolumeError> {
+    fn file(&mut self, opened: OwnedFd, path: &Path, stat: &Stat) -> Result<(), ArchiveError> {
         self.attributes(&opened)?;
         let size = u64::try_from(stat.st_size).unwrap_or(0);
         let mut header = header(stat, EntryType::Regular, size);
         // What has been cut off meanwhile reads as zeros.
         let data = File::from(opened).chain(io::repeat(0)).take(size);
-        self.tar.append_data(&mut header, path, data).map_err(whole("send"))
+        self.tar.append_data(&mut header, path, data).map_err(whole("send the tar stream"))
     }
 
     /// Extended attributes, as PAX records before the entry.
-    fn attributes(&mut self, opened: &OwnedFd) -> Result<(), VolumeError> {
+    fn attributes(&mut self, opened: &OwnedFd) -> Result<(), ArchiveError> {
         let len = match flistxattr(opened.as_fd(), &mut *self.room) {
             Err(Errno::NOTSUP) => 0,
-            result => result.map_err(whole("read"))?,
+            result => result.map_err(whole("read the directory"))?,
         };
         let list = self.room.get(..len).unwrap_or_default().to_vec();
         let mut found = Vec::new();
@@ -193,8 +220,13 @@ impl<W: Write> Export<W> {
             found.push((key, self.room.get(..len).unwrap_or_default().to_vec()));
         }
         let records = found.iter().map(|(key, value)| (key.as_str(), value.as_slice()));
-        self.tar.append_pax_extensions(records).map_err(whole("send"))
+        self.tar.append_pax_extensions(records).map_err(whole("send the tar stream"))
     }
+}
+
+/// A window into the kernel is no tree: its files have no lengths, and some no end.
+pub(crate) fn is_of_the_kernel(directory: &OwnedFd) -> bool {
+    fstatfs(directory).is_ok_and(|system| KERNEL.contains(&system.f_type))
 }
 
 fn header(stat: &Stat, kind: EntryType, size: u64) -> Header {
