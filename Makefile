@@ -51,7 +51,7 @@ lint: ## Formatting, clippy, shellcheck, licences and duplicates
 ci: setup lint test ## What .ci/run does
 
 bench: build images ## Boot time, sizes and memory, with the peers' figures beside them
-	@cargo run -q -p berth-qemu-tests -- --bench $(T)
+	@cargo run -q --profile $(PROFILE) -p berth-qemu-tests -- --bench $(T)
 
 soak: build images ## The long variants of the scenarios
 	@cargo run -q -p berth-qemu-tests -- --soak $(T)

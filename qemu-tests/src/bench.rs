@@ -2,6 +2,8 @@
 //!
 //! Under TCG everything is slow, and other work on the machine makes it slower: compare figures of one run.
 
+mod scale;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -16,14 +18,17 @@ const BOOTS: usize = 3;
 const STARTS: usize = 12;
 const IDLE: usize = 20;
 
-/// Measures and prints.
-pub fn run() -> Outcome {
+/// Measures and prints; with the word `scale` only what needs many units.
+pub fn run(words: &[&str]) -> Outcome {
+    if words.contains(&"scale") {
+        return scale::run();
+    }
     print_boot(&boot_times()?);
     print_sizes()?;
     let (pss, starts) = with_idle_containers()?;
     print_memory(&pss);
     print_starts(starts);
-    Ok(())
+    scale::run()
 }
 
 fn row(what: &str, figure: &str, limit: &str, peers: &str) {

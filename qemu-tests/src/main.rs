@@ -37,7 +37,7 @@ fn run(words: &[String]) -> Outcome<bool> {
             SCENARIOS.iter().for_each(|scenario| println!("{:<34} {}", scenario.name, scenario.shows));
             Ok(true)
         }
-        ["--bench"] => bench::run().map(|()| true),
+        ["--bench"] => bench::run(&names).map(|()| true),
         [] | ["--all"] | ["--soak"] => run_scenarios(&chosen(&names)?, long),
         _ => Err("usage: berth-qemu-tests [--list | --all | --soak | --bench] [NAME]...".into()),
     }
