@@ -34,6 +34,10 @@ enum Command {
     /// Boot an appliance directory under QEMU
     #[cfg(feature = "builder")]
     Run(cmd::run::Args),
+    /// Put another set of units in force on the node, whole or not at all
+    Apply(cmd::apply::Args),
+    /// Show what applying a set of units would do
+    Diff(cmd::diff::Args),
     /// Show the node and its units
     Status(cmd::status::Args),
     /// Say why a unit is in its state
@@ -108,6 +112,8 @@ impl Cli {
             Command::Build(args) => cmd::build::run(args),
             #[cfg(feature = "builder")]
             Command::Run(args) => cmd::run::run(args),
+            Command::Apply(args) => cmd::apply::run(&node, args),
+            Command::Diff(args) => cmd::diff::run(&node, args),
             Command::Status(args) => cmd::status::run(&node, args),
             Command::Why(args) => cmd::why::run(&node, args),
             Command::Top(args) => cmd::top::run(&node, args),

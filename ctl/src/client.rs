@@ -1,14 +1,18 @@
 //! Calls to a node. A connection serves one call: a node that restarts its supervisor between two is not noticed.
 
 use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use berth_units::wire::control::{Call, Fault, State, Status};
+use rustix::event::PollFlags;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::failure::{Failure, Kind};
 use crate::node::Node;
+use crate::polls::Polls;
+use crate::signals::Signals;
 use crate::varlink::{self, ReplyError};
 
 /// How long a node may think about a call: one that is booting under emulation needs some seconds.
@@ -87,6 +91,39 @@ pub fn call<T: DeserializeOwned>(node: &Node, call: &Call) -> Result<T, CallErro
     exchange(node, call, false).map(|(result, _)| result)
 }
 
+/// Makes a call that may take as long as `patience`; `None` when a signal came before the answer.
+pub fn call_or_signal<T: DeserializeOwned>(
+    node: &Node,
+    call: &Call,
+    signals: &Signals,
+    patience: Duration,
+) -> Result<Option<T>, CallError> {
+    let mut stream = connect(node)?;
+    let message = varlink::encode(call, false).map_err(CallError::Encode)?;
+    stream.write_all(&message).map_err(CallError::Lost)?;
+    let mut buffer = Vec::new();
+    loop {
+        if let Some(message) = varlink::split(&mut buffer)? {
+            return Ok(Some(varlink::parse_reply(&message)?));
+        }
+        let mut polls = Polls::new();
+        polls.add(true, signals.fd(), PollFlags::IN);
+        polls.add(false, stream.as_fd(), PollFlags::IN);
+        let ready = polls.wait(Some(patience)).map_err(CallError::Lost)?;
+        match ready.iter().map(|(is_signal, _)| *is_signal).max() {
+            Some(true) if signals.next().is_some() => return Ok(None),
+            Some(true) => {}
+            Some(false) => read_more(node, &mut stream, &mut buffer)?,
+            None => return Err(CallError::Silent(node.to_string())),
+        }
+    }
+}
+
+fn connect(node: &Node) -> Result<UnixStream, CallError> {
+    let Node::Unix(path) = node;
+    UnixStream::connect(path).map_err(|source| CallError::Connect { node: node.to_string(), source })
+}
+
 /// Makes a call whose result does not matter.
 pub fn tell(node: &Node, what: &Call) -> Result<(), CallError> {
     call::<IgnoredAny>(node, what).map(drop)
@@ -107,9 +144,7 @@ fn exchange<T: DeserializeOwned>(
     call: &Call,
     upgrade: bool,
 ) -> Result<(T, Upgraded), CallError> {
-    let Node::Unix(path) = node;
-    let mut stream =
-        UnixStream::connect(path).map_err(|source| CallError::Connect { node: node.to_string(), source })?;
+    let mut stream = connect(node)?;
     stream.set_read_timeout(Some(PATIENCE)).map_err(CallError::Lost)?;
     let message = varlink::encode(call, upgrade).map_err(CallError::Encode)?;
     stream.write_all(&message).map_err(CallError::Lost)?;

@@ -5,7 +5,9 @@
 #![forbid(unsafe_code)]
 
 mod appliance;
+mod arrival;
 mod carry;
+mod changes_text;
 mod cli;
 mod client;
 mod cmd;

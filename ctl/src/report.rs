@@ -15,7 +15,6 @@ use crate::output::{Colour, Look, note, printable};
 const DRAWN_MAX: usize = 120;
 
 /// Parses an appliance for a command that goes on with it: diagnostics go to standard error.
-#[cfg_attr(not(feature = "builder"), expect(dead_code, reason = "only the builder goes on"))]
 pub fn check_or_fail(appliance: &Appliance) -> Result<Declared, Failure> {
     let sources = appliance.sources();
     let checked = parse_set(&sources);

@@ -97,7 +97,7 @@ fn status() -> Value {
         "units": [{
             "name": "web", "kind": "container", "state": "ready", "why": null, "pid": 7, "image": "docker.io/x/y:1",
             "image_digest": null, "restarts": 2, "addresses": ["10.88.0.2"], "since": "2026-11-20T16:50:58Z",
-            "since_seconds": 3.0, "next_try": null, "last_exit": null, "memory": null, "memory_max": null,
+            "since_seconds": 3.0, "next_try": null, "next_try_seconds": null, "last_exit": null, "memory": null, "memory_max": null,
             "cpu_usec": null, "pids": null, "ports": [],
         }],
     })
@@ -129,7 +129,11 @@ fn send(stream: &mut UnixStream, kind: Kind, payload: &[u8]) {
 
 #[test]
 fn status_as_a_table_and_as_json() {
-    let node = FakeNode::start("status", |_| Ok(status()), no_session);
+    let answer = |call: &Call| match call {
+        Call::Stats {} => Ok(json!({ "at_usec": 1, "units": [] })),
+        _ => Ok(status()),
+    };
+    let node = FakeNode::start("status", answer, no_session);
     let output = node.berth(&["status"], b"");
     assert_eq!(output.status.code(), Some(0));
     assert!(text(&output.stdout).contains("web   ready"), "{}", text(&output.stdout));

@@ -183,6 +183,9 @@ codes! {
         "address, gateway and dns belong to mode static, which needs an address.";
     UPLINK_OVERLAP = 503, "uplink inside a network",
         "The node's own address lies in the subnet of one of its networks, or the gateway outside the node's.";
+    NO_IMAGE = 504, "image that the node does not have",
+        "Images come with the OS image of a node. Add the image's archive to images/ of the appliance and build anew; \
+         what runs goes on meanwhile.";
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A stable number, shown as `BUnnnn`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,8 +24,16 @@ impl Serialize for Code {
     }
 }
 
+impl<'de> Deserialize<'de> for Code {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        let number = text.strip_prefix("BU").and_then(|number| number.parse().ok());
+        number.map(Self).ok_or_else(|| serde::de::Error::custom("no code of a diagnostic"))
+    }
+}
+
 /// Whether the set can be used all the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// The whole set is refused.
@@ -44,7 +52,7 @@ impl fmt::Display for Severity {
 }
 
 /// One fault. Its [`Display`](fmt::Display) is the stable first line, `FILE:LINE:COL: error[BUnnnn]: message`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Diagnostic {
     /// What kind of fault.
     pub code: Code,
@@ -69,7 +77,7 @@ pub struct Diagnostic {
 }
 
 /// Another place that has to do with a fault.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Related {
     /// The file, as the user knows it.
     pub path: String,

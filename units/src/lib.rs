@@ -37,6 +37,7 @@ pub mod schedule;
 pub mod schema;
 pub mod signal;
 pub mod spec;
+pub mod stock;
 pub mod task;
 pub mod time;
 pub mod volumes;

@@ -3,6 +3,7 @@
 //! A plan leaves the executor no choice; planning again after it was carried out gives nothing. Time comes in as
 //! an argument, and [`next_wake`] says when to plan again if nothing happens before.
 
+mod changes;
 mod facts;
 mod health;
 mod jobs;
@@ -21,6 +22,7 @@ use crate::spec::{Declared, OnUnmet, Start, Unit};
 use crate::task::Task;
 use crate::volumes::leftover;
 use crate::wire::net::fnv;
+pub use changes::changes;
 pub use facts::{asked_paths, awaited_paths};
 pub use health::{is_healthy, readiness, watchdog_deadline};
 pub use view::View;

@@ -1,11 +1,13 @@
 //! The commands, one file each: its arguments, and what it does with them.
 
+pub mod apply;
 #[cfg(feature = "builder")]
 pub mod build;
 pub mod check;
 #[cfg(feature = "builder")]
 pub mod completions;
 pub mod cp;
+pub mod diff;
 pub mod diff_fs;
 pub mod events;
 pub mod exec;

@@ -11,11 +11,13 @@ mod events;
 mod exec;
 mod logs;
 mod root;
+mod store;
 mod stream;
 mod volume;
 
+use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
@@ -38,7 +40,7 @@ use crate::inherit::inherited;
 pub const STAGED: u8 = 5;
 
 /// The longest request, bytes.
-const REQUEST_MAX: u64 = 4 << 20;
+const REQUEST_MAX: u64 = 16 << 20;
 
 /// What to do for the client: one JSON value at descriptor 4.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,6 +52,13 @@ pub enum Request {
         spec: Box<ExecSpec>,
         /// On a terminal of rows and columns.
         tty: Option<(u16, u16)>,
+    },
+    /// Put a unit set in its place, and answer the call that asked for it.
+    Store {
+        /// Texts by place.
+        files: BTreeMap<String, String>,
+        /// The answer when that is done.
+        applied: control::Applied,
     },
     /// Read a unit's log.
     Logs {
@@ -116,9 +125,16 @@ impl SessionError {
 /// # Errors
 /// What the client was told too, where it could be.
 pub fn run(connection: OwnedFd, request: OwnedFd, root: &Path) -> Result<(), SessionError> {
+    let request = match read_request(request) {
+        Ok(Request::Store { files, applied }) => {
+            return answer(connection, store::store(&root.join("data"), &files).map(|()| applied));
+        }
+        request => request,
+    };
     let mut client = Client::new(connection).map_err(SessionError::ClientGone)?;
     let mut replaced = false;
-    let served = read_request(request).and_then(|request| match request {
+    let served = request.and_then(|request| match request {
+        Request::Store { .. } => Ok(0),
         Request::Exec { spec, tty } => exec::run(&mut client, &spec, tty),
         Request::Diff(Some(spec)) => diff::run(&mut client, &spec).map(|()| 0),
         Request::Diff(None) => {
@@ -146,6 +162,19 @@ pub fn run(connection: OwnedFd, request: OwnedFd, root: &Path) -> Result<(), Ses
         discard(root).map_err(SessionError::system("remove the old volume"))?;
     }
     served.and(last.map_err(SessionError::ClientGone))
+}
+
+/// The reply to a call that is no session: what follows on the connection is nobody's.
+fn answer(connection: OwnedFd, done: io::Result<control::Applied>) -> Result<(), SessionError> {
+    let why =
+        |error: io::Error| control::Fault::Failed { why: format!("cannot store the unit set: {error}") };
+    let text = match done {
+        Ok(applied) => serde_json::to_vec(&serde_json::json!({ "parameters": applied })),
+        Err(error) => serde_json::to_vec(&why(error)),
+    };
+    let mut bytes = text.map_err(|error| SessionError::Request(error.into()))?;
+    bytes.push(0);
+    File::from(connection).write_all(&bytes).map_err(SessionError::ClientGone)
 }
 
 fn read_request(file: OwnedFd) -> Result<Request, SessionError> {

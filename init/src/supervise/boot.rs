@@ -255,10 +255,7 @@ impl Supervisor {
         }
         self.settle_leases(&set.declared);
         self.set_seen = Some(describe_set(&set));
-        let leases = &self.leases;
-        set.declared.identify(|declared, unit| {
-            (network::interfaces(declared, leases, unit), network::etc_files(declared, leases, unit))
-        });
+        identify(&mut set.declared, &self.leases);
         let before = std::mem::replace(&mut self.set, set);
         volumes::settle(&self.set.declared);
         self.observed.volumes = if self.set.fault.is_none() { volumes::all() } else { BTreeMap::new() };
@@ -290,6 +287,13 @@ impl Supervisor {
         }
         self.leases = leases;
     }
+}
+
+/// Computes the identity of every unit, with what its process has of the network once and for all.
+pub(super) fn identify(declared: &mut Declared, leases: &Leases) {
+    declared.identify(|declared, unit| {
+        (network::interfaces(declared, leases, unit), network::etc_files(declared, leases, unit))
+    });
 }
 
 /// Mounts the factory store and the data partition; `true` when data lasts. What is not there is said.

@@ -8,7 +8,6 @@ use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use berth_runtime::Cgroup;
 use berth_units::Name;
 use berth_units::health::{CheckSeen, Verdict, blame};
 use berth_units::launch::launch;
@@ -111,7 +110,8 @@ impl Supervisor {
         let netns = open_netns(pid.unwrap_or_default(), &cgroup_dir(name)).map_err(|error| text(&error))?;
         let orders = program::memory_file(&orders).map_err(|error| text(&error))?;
         let (ours, theirs) = Channel::pair().map_err(|error| text(&error))?;
-        let cgroup = Cgroup::ensure(Path::new(SYSTEM_CGROUPS).join("check")).map_err(|error| text(&error))?;
+        let cgroup =
+            program::shared_group(&Path::new(SYSTEM_CGROUPS).join("check")).map_err(|error| text(&error))?;
         self.poll
             .add(&ours, Source::Checker(name.clone()), Interest::Read)
             .map_err(|error| error.to_string())?;

@@ -7,11 +7,13 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use berth_units::wire::control::{Call, Fault, parse_call};
+use berth_units::wire::control::{Call, Fault, MESSAGE_MAX, parse_call};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 /// The longest call, bytes: an exec with a long command line fits.
 const CALL_MAX: usize = 256 << 10;
+/// The same of one client at a time: a unit set of a thousand files fits.
+const LONG_MAX: usize = MESSAGE_MAX;
 /// Clients at the same time.
 const CLIENTS_MAX: usize = 64;
 /// Calls taken of one client before the others get their turn, and replies that may wait for it.
@@ -68,10 +70,12 @@ impl Clients {
     /// Reads what a client has sent, up to the end of its first call and not a byte further: what follows may belong
     /// to the session process that gets the connection.
     pub fn receive(&mut self, client: u64) -> Asked {
+        let others = self.all.iter().filter(|(number, _)| **number != client);
+        let taken = others.map(|(_, other)| other.input.len()).any(|len| len > CALL_MAX);
         let Some(client) = self.all.get_mut(&client) else {
             return Asked::Gone;
         };
-        match client.read_call() {
+        match client.read_call(if taken { CALL_MAX } else { LONG_MAX }) {
             Ok(Some(call)) => match parse_call(&call) {
                 Ok((call, upgrade)) => Asked::Call(call, upgrade),
                 Err(fault) => Asked::Fault(fault),
@@ -134,7 +138,7 @@ impl Reply {
 }
 
 impl Client {
-    fn read_call(&mut self) -> io::Result<Option<Vec<u8>>> {
+    fn read_call(&mut self, most: usize) -> io::Result<Option<Vec<u8>>> {
         let mut buffer = [0; 4096];
         loop {
             let flags = RecvFlags::DONTWAIT;
@@ -153,7 +157,7 @@ impl Client {
             };
             let (_, taken) = recv(&self.socket, room, flags)?;
             self.input.extend_from_slice(buffer.get(..taken).unwrap_or_default());
-            if self.input.len() > CALL_MAX {
+            if self.input.len() > most {
                 return Err(io::ErrorKind::InvalidData.into());
             }
             if end.is_some() {

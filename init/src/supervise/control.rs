@@ -14,6 +14,7 @@ use berth_units::wire::init::ToInit;
 use berth_units::wire::session;
 use serde_json::{Value, json};
 
+use super::apply::Outcome;
 use super::clients::{Asked, Reply, Sent};
 use super::poll::{Interest, Source};
 use super::{Supervisor, container, program};
@@ -29,6 +30,8 @@ enum Answer {
     Session(Request),
     /// The same with a directory to fill.
     Import(Request, OwnedFd),
+    /// The connection goes to a process that does this and then sends the reply.
+    Deputy(Request),
 }
 
 impl Supervisor {
@@ -63,6 +66,7 @@ impl Supervisor {
                 Ok(Answer::Now(value)) => self.clients.reply(client, &Reply::parameters(&value)),
                 Ok(Answer::Session(request)) => return self.upgrade(client, &request, None),
                 Ok(Answer::Import(request, staged)) => return self.upgrade(client, &request, Some(staged)),
+                Ok(Answer::Deputy(request)) => return self.hand_over(client, &request),
                 Err(fault) => self.clients.reply(client, &Reply::fault(&fault)),
             },
         };
@@ -110,6 +114,10 @@ impl Supervisor {
             Call::Pause { unit } => self.ask_pause(&unit)?,
             Call::Resume { unit } => self.ask_resume(&unit)?,
             Call::Reload { unit } => self.ask_reload(&unit)?,
+            Call::Apply(apply) => match self.ask_apply(apply)? {
+                Outcome::Said(applied) => serde_json::to_value(applied).map_err(|error| failed(&error))?,
+                Outcome::Store(request) => return Ok(Answer::Deputy(request)),
+            },
             Call::Shutdown { then } => self.ask_shutdown(then)?,
             Call::Volumes {} => serde_json::to_value(self.volumes()).map_err(|error| failed(&error))?,
             Call::RemoveVolume { volume, force } => {
@@ -238,6 +246,15 @@ impl Supervisor {
         Ok(Request::Logs { logs, ram: sink == LogSink::Ram })
     }
 
+    /// Gives a client's connection to a process of its own, which answers in our place.
+    fn hand_over(&mut self, client: u64, request: &Request) {
+        let sent = match spawn_session(self.clients.socket(client), request, None) {
+            Ok(()) => Sent::Gone,
+            Err(why) => self.clients.reply(client, &Reply::fault(&Fault::Failed { why })),
+        };
+        self.after_sending(client, sent);
+    }
+
     /// Gives a client's connection to a process of its own, after the reply that ends varlink on it.
     fn upgrade(&mut self, client: u64, request: &Request, staged: Option<OwnedFd>) {
         if self.clients.reply(client, &Reply::parameters(&json!({}))) == Sent::All
@@ -267,10 +284,11 @@ fn spawn_session(
     let socket = socket.ok_or("the client is gone")?;
     let request =
         program::memory_file(request).map_err(|error| format!("cannot pass the request on: {error}"))?;
-    let cgroup = Path::new(super::SYSTEM_CGROUPS).join("session");
+    let cgroup = program::shared_group(&Path::new(super::SYSTEM_CGROUPS).join("session"))
+        .map_err(|error| Chain(&error).to_string())?;
     let mut fds = vec![(socket, 3), (request.as_fd(), 4)];
     fds.extend(staged.as_ref().map(|staged| (staged.as_fd(), STAGED)));
-    program::start(&["/bin/berth-session"], &fds, Some(&cgroup), program::ORDINARY)
+    program::start(&["/bin/berth-session"], &fds, Some(cgroup.path()), program::ORDINARY)
         .map(drop)
         .map_err(|error| Chain(&error).to_string())
 }

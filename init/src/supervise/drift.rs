@@ -87,7 +87,13 @@ impl Supervisor {
 
     /// Writes what of a unit's limits is not as declared.
     pub(super) fn update(&mut self, name: &Name) {
-        let was_drift = self.observed.units.get(name).is_some_and(|seen| seen.drifted);
+        let identity = self.set.declared.identity(name);
+        let is_known = |seen: &Seen| {
+            let written = seen.record.run.as_ref().and_then(|run| run.limits);
+            written.is_none() || written == identity.map(|identity| identity.limits)
+        };
+        // Where the file has changed as well, nobody else is to blame.
+        let was_drift = self.observed.units.get(name).is_some_and(|seen| seen.drifted && is_known(seen));
         let done = self.set.declared.units.get(name).map(|unit| write_limits(unit, self.node_memory));
         let note = match done {
             Some(Ok((written, unlike))) => {
@@ -101,7 +107,6 @@ impl Supervisor {
             }
             None => None,
         };
-        let identity = self.set.declared.identity(name);
         if let Some(seen) = self.observed.units.get_mut(name) {
             // One that failed would fail again: the next change is the next try.
             seen.drifted = false;
@@ -145,7 +150,7 @@ impl Supervisor {
             Err(error) => error!("{}; ignoring", Chain(&error)),
         }
         self.look_at_cgroup(name);
-        self.drift.suspect(name.clone());
+        self.update(name);
         // It was killed by way of the cgroup that it was not in.
         if life == Life::Killing {
             self.kill_cgroup(name);

@@ -7,6 +7,7 @@
 //!
 //! Not here: decisions (`berth_units::plan`), system calls of containers (`berth_runtime`), the network (netd).
 
+mod apply;
 mod boot;
 mod checkers;
 mod clients;
@@ -139,6 +140,8 @@ pub fn run(channel: Channel) -> Result<(), Error> {
     supervisor.handle(Source::Init)?;
     supervisor.settle_lost_runs();
     supervisor.hear_all();
+    supervisor.reconcile()?;
+    supervisor.say_taken_over();
     loop {
         supervisor.look_for_drift();
         supervisor.reconcile()?;
@@ -175,6 +178,13 @@ impl Supervisor {
         }
         crate::error!("the plan does not settle; going on with the next event");
         Ok(())
+    }
+
+    fn say_taken_over(&self) {
+        if self.restarts > 0 {
+            let time = clock::now().since(self.started).as_millis();
+            crate::notice!("{} units taken over in {time} ms", self.observed.units.len());
+        }
     }
 
     fn say_drained(&mut self) -> Result<(), Error> {

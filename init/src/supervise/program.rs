@@ -6,7 +6,8 @@ use std::io::{self, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use berth_runtime::{Daemon, Running, SpawnError};
+use berth_runtime::cgroup::CgroupError;
+use berth_runtime::{Cgroup, Daemon, Running, SpawnError};
 use rustix::fs::{MemfdFlags, memfd_create};
 use serde::Serialize;
 
@@ -35,6 +36,15 @@ pub fn start(
         oom_score_adj,
     };
     daemon.spawn()
+}
+
+/// The group of processes that come and go. An empty one is made anew: one that was ever killed would kill all who are
+/// born into it (see [`Cgroup::renew`]).
+pub fn shared_group(path: &Path) -> Result<Cgroup, CgroupError> {
+    match Cgroup::at(path).populated() {
+        Ok(true) => Ok(Cgroup::at(path)),
+        _ => Cgroup::renew(path),
+    }
 }
 
 /// A file in RAM with a value as JSON, read from its start: what a program is to do, of any length.

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use berth_units::diagnostic::{Diagnostic, Severity};
 use berth_units::parse::FILES_MAX;
 use berth_units::spec::Declared;
+use berth_units::wire::control::set_hash;
 use berth_units::{SourceFile, parse_set};
 
 /// The operator's units.
@@ -32,6 +33,8 @@ pub struct Set {
     pub declared: Declared,
     /// `data` or `factory`.
     pub origin: &'static str,
+    /// Tells it from other sets on the data partition; empty for the factory's.
+    pub hash: String,
     /// Why a better one is not in force.
     pub fault: Option<String>,
 }
@@ -40,7 +43,7 @@ pub struct Set {
 pub fn read_set(current: Option<&Set>) -> Set {
     let fault = if Path::new(DATA_UNITS).is_dir() {
         match read_and_parse(DATA_UNITS) {
-            Ok(declared) => return Set { declared, origin: "data", fault: None },
+            Ok((declared, hash)) => return Set { declared, origin: "data", hash, fault: None },
             Err(fault) => Some(fault),
         }
     } else {
@@ -48,11 +51,11 @@ pub fn read_set(current: Option<&Set>) -> Set {
     };
     match (current, read_and_parse(FACTORY_UNITS)) {
         (Some(current), _) if fault.is_some() => Set { fault, ..current.clone() },
-        (_, Ok(declared)) => Set { declared, origin: "factory", fault },
+        (_, Ok((declared, _))) => Set { declared, origin: "factory", hash: String::new(), fault },
         (_, Err(factory)) => {
             let fault =
                 fault.map_or(factory.clone(), |fault| format!("{fault}; and the factory's: {factory}"));
-            Set { declared: Declared::default(), origin: "none", fault: Some(fault) }
+            Set { origin: "none", fault: Some(fault), ..Set::default() }
         }
     }
 }
@@ -66,22 +69,40 @@ fn describe(diagnostics: &[Diagnostic]) -> String {
     format!("{}{more}", first.join("; "))
 }
 
-fn read_and_parse(dir: &str) -> Result<Declared, String> {
+fn read_and_parse(dir: &str) -> Result<(Declared, String), String> {
     let files = read_files(dir).map_err(|error| format!("cannot read '{dir}': {error}"))?;
     let checked = parse_set(&files);
-    checked.declared.ok_or_else(|| describe(&checked.diagnostics))
+    let own =
+        files.iter().filter_map(|file| Some((file.path.strip_prefix(dir)?.trim_start_matches('/'), file)));
+    let hash = set_hash(own.map(|(place, file)| (place, file.text.as_str())));
+    let declared = checked.declared.ok_or_else(|| describe(&checked.diagnostics))?;
+    Ok((declared, hash))
+}
+
+/// The node's own settings, which come with the OS image.
+pub fn read_node() -> std::io::Result<Vec<SourceFile>> {
+    let mut files = vec![SourceFile { path: NODE_FILE.to_owned(), text: read_text(Path::new(NODE_FILE))? }];
+    read_tree(NODE_DROP_INS, &mut files)?;
+    Ok(files)
 }
 
 fn read_files(dir: &str) -> std::io::Result<Vec<SourceFile>> {
-    let mut files = vec![SourceFile { path: NODE_FILE.to_owned(), text: read_text(Path::new(NODE_FILE))? }];
-    for folder in [NODE_DROP_INS, dir].map(Path::new).into_iter().filter(|folder| folder.is_dir()) {
-        for path in with_ending(folder, "d")?.iter().filter(|path| path.is_dir()) {
-            read_folder(path, &mut files)?;
-        }
-        read_folder(folder, &mut files)?;
-    }
+    let mut files = read_node()?;
+    read_tree(dir, &mut files)?;
     files.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(files)
+}
+
+/// The files of a folder with those of the `.d` folders in it; one that is not there has none.
+fn read_tree(dir: &str, files: &mut Vec<SourceFile>) -> std::io::Result<()> {
+    let folder = Path::new(dir);
+    if folder.is_dir() {
+        for path in with_ending(folder, "d")?.iter().filter(|path| path.is_dir()) {
+            read_folder(path, files)?;
+        }
+        read_folder(folder, files)?;
+    }
+    Ok(())
 }
 
 /// What of a folder has that ending.

@@ -39,6 +39,7 @@ impl Supervisor {
             kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
             source: self.set.origin.to_owned(),
             fault: self.set.fault.clone(),
+            set: self.set.hash.clone(),
             revision: 0,
             uptime: clock::now().since(berth_units::observed::Moment(0)).as_secs_f64(),
             storage: if self.lasting { "data" } else { "ram" }.to_owned(),

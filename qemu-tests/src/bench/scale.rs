@@ -124,8 +124,8 @@ fn two_hundred() -> Outcome {
     let path = changed.dir().display().to_string();
     let before = cpu_of_ours(&vm)?;
     vm.berth(&["apply", "-q", &path], b"")?.ok()?;
-    vm.wait_unit("many-1", "limited anew", SOON, |unit| unit.memory_max == Some(9 << 20))?;
     let used = cpu_of_ours(&vm)?.saturating_sub(before);
+    vm.wait_unit("many-1", "limited anew", SOON, |unit| unit.memory_max == Some(9 << 20))?;
     ensure!(self::pids(&vm)? == pids, "another unit was touched");
     let share = 100.0 * used as f64 / all.max(1) as f64;
     row(

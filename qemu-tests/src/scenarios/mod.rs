@@ -74,6 +74,7 @@ scenarios! {
     limits::orphans_in_a_container_are_reaped: "10,000 of them leave nothing";
     limits::orphans_of_the_node_are_reaped: "10,000 outside of containers; PID 1 does not grow";
     resources::knobs_reach_the_kernel: "cpuset, partition, huge pages, raw files; what the kernel has not is named";
+    live::sets_are_applied_whole: "diff, apply, refusals; the supervisor killed in the middle: the old set or the new";
     live::limits_change_in_place: "the same processes; a limit that somebody changes is put back";
     crashes::killed_container_comes_back: "kill -9 of its process: restarted, new pid";
     crashes::crash_loop_backs_off: "exit 3 again and again waits longer each time";

@@ -203,6 +203,17 @@ impl<'w> View<'w> {
         }
     }
 
+    /// Of a unit whose process has to go: whether another one follows.
+    pub(super) fn way_out(&self, name: &Name) -> Option<bool> {
+        self.leaving.get(name).map(|leave| *leave == Leave::Restart)
+    }
+
+    /// The unit because of which another one has to go.
+    pub(super) fn led_by(&self, unit: &Unit) -> Option<&'w Name> {
+        let needs = self.edges_of(&unit.name).iter().filter(|edge| edge.binds());
+        needs.map(|edge| edge.on).find(|on| self.is_gone(on) || self.is_restarting(on))
+    }
+
     /// Whether its process has to go, and nobody has seen to that yet.
     pub(super) fn must_stop(&self, name: &Name, seen: &Seen) -> bool {
         !matches!(seen.record.life, Life::Stopping | Life::Killing) && self.leaving.contains_key(name)

@@ -4,6 +4,7 @@
 //! `{"parameters": {…}}` or `{"error": "io.berth.Control.NoSuchUnit", "parameters": {…}}`, ended by NUL
 //! (varlink.org, "Method Call", "Upgrade"). [`DESCRIPTION`] is the interface in varlink's own language.
 
+mod apply;
 mod figures;
 mod status;
 mod volume;
@@ -13,6 +14,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::Name;
+use crate::diagnostic::Diagnostic;
+pub use apply::{Applied, Apply, Change, Deed, PlaceError, check_place, set_hash};
 pub use figures::{Figures, Inspected, Related, UnitFigures};
 pub use status::{
     CheckStatus, ExitReason, LastExit, NodeStatus, PortStatus, ReloadState, ReloadStatus, ResultStatus,
@@ -90,6 +93,9 @@ pub enum Call {
         /// Which.
         unit: Name,
     },
+    /// Put another unit set in force, whole or not at all: replies [`Applied`].
+    #[serde(rename = "io.berth.Control.Apply")]
+    Apply(Apply),
     /// End the node: units in reverse order, then the machine.
     #[serde(rename = "io.berth.Control.Shutdown")]
     Shutdown {
@@ -243,6 +249,13 @@ pub enum Fault {
         unit: String,
         /// Its state.
         state: State,
+    },
+    /// The unit set has faults: nothing was changed.
+    #[error("the unit set has faults")]
+    #[serde(rename = "io.berth.Control.Refused")]
+    Refused {
+        /// All of them; `path` is a place as in the call.
+        diagnostics: Vec<Diagnostic>,
     },
     /// The node could not do it.
     #[error("{why}")]

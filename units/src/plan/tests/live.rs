@@ -3,6 +3,7 @@
 use super::*;
 use crate::quantity::Amount;
 use crate::spec::{Check, Conditions};
+use crate::wire::control::Deed;
 
 /// What the supervisor does for each of them.
 pub(super) fn apply(declared: &Declared, seen: &mut Seen, action: &Action, now: Moment) {
@@ -151,5 +152,66 @@ proptest! {
         }
         let asked = plan(&declared, &observed, Moment(1));
         prop_assert_eq!(plan(&identified(&declared), &observed, Moment(1)), asked);
+    }
+}
+
+/// What a change of the set would do, each unit in a word, with why.
+fn told(change: impl FnOnce(&mut Declared)) -> Vec<String> {
+    let (declared, mut observed) = world(&[(2, 1)], 3);
+    settle(&declared, &mut observed, Moment(0));
+    let mut new = declared.clone();
+    change(&mut new);
+    let changes = changes(&identified(&declared), &identified(&new), &observed);
+    let deeds = changes.iter().filter(|change| change.kind == "container");
+    let words = deeds.map(|change| {
+        let keys: Vec<_> = change.keys.iter().map(ToString::to_string).chain(change.why.clone()).collect();
+        format!("{} {:?} {}", change.unit, change.deed, keys.join(", ")).trim_end().to_owned()
+    });
+    words.collect()
+}
+
+#[test]
+fn what_a_set_would_change_is_told_unit_by_unit() {
+    let unit = |set: fn(&mut Unit)| move |new: &mut Declared| set(new.units.get_mut("u1").unwrap());
+    assert_eq!(told(|_| ()), ["u0 None", "u1 None", "u2 None"]);
+    assert_eq!(told(unit(|u| u.pids.max = 7)), ["u0 None", "u1 Update pids.max 4096 -> 7", "u2 None"]);
+    let env = unit(|u| drop(u.env.insert("A".into(), "secret".into())));
+    assert_eq!(told(env), ["u0 None", "u1 Recreate env.A", "u2 Recreate follows 'u1'"]);
+    let off = unit(|u| u.enabled = false);
+    assert_eq!(
+        told(off),
+        ["u0 None", "u1 Stop enabled true -> false, not enabled any more", "u2 Stop needs 'u1', which goes"]
+    );
+    let gone = |new: &mut Declared| drop(new.units.remove("u0"));
+    assert_eq!(told(gone), ["u0 Stop no longer declared", "u1 None", "u2 None"]);
+    let more = |new: &mut Declared| {
+        new.units.insert(name("u3"), Unit { start: Start::Manual, ..super::unit("u3") });
+    };
+    assert_eq!(told(more)[3], "u3 Create not started by itself");
+}
+
+proptest! {
+    /// What is said is what is done: whoever is left alone in the table is not named by the plan, and the other way
+    /// round.
+    #[test]
+    fn what_is_told_is_what_is_done(
+        edges in prop::collection::vec((0usize..8, 0usize..8), 0..20),
+        changed in prop::collection::vec((0usize..8, any::<bool>()), 0..5),
+    ) {
+        let (declared, mut observed) = world(&edges, 8);
+        settle(&declared, &mut observed, Moment(0));
+        let mut new = declared.clone();
+        for (at, process) in changed {
+            let unit = new.units.get_mut(name(&format!("u{at}")).as_str()).unwrap();
+            match process {
+                true => drop(unit.env.insert("A".into(), "b".into())),
+                false => unit.pids.max = 7,
+            }
+        }
+        let told = changes(&identified(&declared), &identified(&new), &observed);
+        let done: BTreeSet<String> =
+            settle(&new, &mut observed, Moment(1)).iter().map(|action| named(action).to_string()).collect();
+        let said = told.iter().filter(|change| change.kind == "container" && change.deed != Deed::None);
+        prop_assert_eq!(said.map(|change| change.unit.clone()).collect::<BTreeSet<_>>(), done);
     }
 }

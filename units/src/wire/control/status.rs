@@ -31,6 +31,9 @@ pub struct NodeStatus {
     pub source: String,
     /// Why not from where they should come: a faulty unit set, say.
     pub fault: Option<String>,
+    /// Tells the set in force from others; empty when it is the factory's.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub set: String,
     /// Revision in force; 0 is the factory's.
     pub revision: u64,
     /// Seconds since the kernel started.
