@@ -1,6 +1,8 @@
 //! The session process: the client's connection at descriptor 3, what to do at descriptor 4, and at descriptor 5 the
-//! directory that an import fills. `berth-session --discard` serves nobody: it removes what is left of volumes.
+//! directory that an import fills. `berth-session --discard` serves nobody: it removes what is left of volumes; `--close`
+//! closes what it has inherited.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -8,6 +10,16 @@ use berth_init::inherit::inherited;
 use berth_init::kmsg::{self, Chain};
 use berth_init::session::{self, SessionError};
 use berth_init::warning;
+
+/// Ends with all that it has inherited, when the supervisor has closed its own copies: descriptor 3 is a pipe that
+/// ends then.
+fn close_all() -> ExitCode {
+    let mut end = Vec::new();
+    match inherited(3).map(std::fs::File::from).map(|mut pipe| pipe.read_to_end(&mut end)) {
+        Ok(Ok(_)) => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    }
+}
 
 fn main() -> ExitCode {
     kmsg::speak_as("berth-session");
@@ -20,6 +32,9 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         };
+    }
+    if word.as_ref().is_some_and(|word| word == "--close") {
+        return close_all();
     }
     let root = word.map_or_else(|| PathBuf::from("/"), PathBuf::from);
     let (connection, request) = match (inherited(3), inherited(4)) {

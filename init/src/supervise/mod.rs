@@ -16,6 +16,7 @@ mod container;
 mod control;
 mod daemons;
 mod disks;
+mod disposal;
 mod drift;
 mod ending;
 mod events;

@@ -27,7 +27,7 @@ use super::container::{Error, cgroup_dir};
 use super::link::fd_name;
 use super::poll::{Interest, Source};
 use super::signal::is_member;
-use super::{Supervisor, clock};
+use super::{Supervisor, clock, disposal};
 use crate::{error, warning};
 
 /// Sockets by unit; their names are nobody's business.
@@ -99,6 +99,9 @@ impl Supervisor {
     }
 
     pub(super) fn close_notify(&mut self, name: &Name) {
+        if let Some(socket) = self.link.kept(&fd_name("notify", name)) {
+            disposal::empty_datagrams(socket);
+        }
         self.close_kept("notify", name, &Source::Notify(name.clone()));
         self.ears.0.remove(name);
     }
@@ -190,10 +193,11 @@ fn bind(path: &Path) -> io::Result<OwnedFd> {
 }
 
 /// The words of the next datagram: `None` when there is none, `Some(None)` when it is not to be heard. Descriptors that
-/// come beside are closed here, after all that was said before: that is what BARRIER=1 asks for.
+/// come beside are closed after all that was said before: that is what BARRIER=1 asks for.
 fn receive(socket: impl AsFd, cgroup: &Path) -> Option<Option<Vec<Said>>> {
     let mut buffer = [0; DATAGRAM_MAX];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1), ScmRights(4))];
+    let mut space =
+        [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1), ScmRights(disposal::RIGHTS_MAX))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
     let message = rustix::io::retry_on_intr(|| {
@@ -201,10 +205,16 @@ fn receive(socket: impl AsFd, cgroup: &Path) -> Option<Option<Vec<Said>>> {
     });
     let message = message.ok()?;
     // To the last part: after half of it rustix (1.1) reads the rest from where no header is.
+    let mut beside = Vec::new();
     let sender = control.drain().fold(None, |known, part| match part {
         RecvAncillaryMessage::ScmCredentials(sender) => Some(sender.pid.as_raw_nonzero().get()),
+        RecvAncillaryMessage::ScmRights(rights) => {
+            beside.extend(rights);
+            known
+        }
         _ => known,
     });
+    disposal::dispose(beside);
     let is_ours = sender.is_some_and(|pid| is_member(pid, cgroup).unwrap_or(false));
     if !is_ours || message.flags.contains(ReturnFlags::TRUNC) {
         return Some(None);

@@ -7,18 +7,20 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt, chown};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 
 use berth_units::life::Life;
 use berth_units::observed::Seen;
 use berth_units::plan::hash;
 use berth_units::spec::{LISTEN_FD, Listen, Socket, Unit};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, chownat, fstat, openat};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
+use rustix::process::{Gid, Uid};
 
-use super::Supervisor;
 use super::container::Error;
+use super::{Supervisor, disposal};
 use crate::error;
 
 /// What begins the names of all of them.
@@ -37,6 +39,10 @@ impl Supervisor {
                 let fault = |source| Error::Path { doing: "listen at", path: what, source };
                 let fd = open(socket).map_err(fault)?;
                 self.link.keep(&kept, fd).map_err(|error| Error::System("keep a socket", error))?;
+            } else if let (Some(fd), Listen::Tcp(_)) = (self.link.kept(&kept), &socket.listen) {
+                // A program may have shut it down on its way out, for all who share it.
+                rustix::net::listen(fd, QUEUE)
+                    .map_err(|error| Error::System("listen again", error.into()))?;
             }
             let fd = self.link.kept(&kept).map(|fd| fd.try_clone_to_owned());
             let fd = fd.unwrap_or_else(|| Err(io::ErrorKind::NotFound.into()));
@@ -67,6 +73,9 @@ impl Supervisor {
         let unix = address.and_then(|address| SocketAddrUnix::try_from(address).ok());
         if let Some(path) = unix.as_ref().and_then(|address| address.path()) {
             drop(fs::remove_file(Path::new(path.to_string_lossy().as_ref())));
+        }
+        if let Some(listener) = self.link.kept(name).filter(|_| unix.is_some()) {
+            disposal::empty_queue(listener);
         }
         if let Err(error) = self.link.forget(name) {
             error!("cannot close a socket: {error}; ignoring");
@@ -130,12 +139,24 @@ fn open_unix(path: &Path, socket: &Socket) -> io::Result<OwnedFd> {
     }
     let fd = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     // bind(2) makes the file with what fchmod set on the socket.
-    rustix::fs::fchmod(&fd, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR)?;
+    rustix::fs::fchmod(&fd, Mode::RUSR | Mode::WUSR)?;
     rustix::net::bind(&fd, &SocketAddrUnix::new(path)?)?;
     rustix::net::listen(&fd, QUEUE)?;
-    chown(path, Some(socket.owner.0), Some(socket.owner.1))?;
-    fs::set_permissions(path, fs::Permissions::from_mode(socket.mode))?;
+    give_away(path, socket)?;
     Ok(fd)
+}
+
+/// Sets owner and mode of the socket file, whatever somebody who shares its folder puts in its place meanwhile.
+fn give_away(path: &Path, socket: &Socket) -> io::Result<()> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = openat(CWD, path, flags, Mode::empty())?;
+    if FileType::from_raw_mode(fstat(&file)?.st_mode) != FileType::Socket {
+        return Err(io::ErrorKind::AlreadyExists.into());
+    }
+    let (uid, gid) = (Uid::from_raw(socket.owner.0), Gid::from_raw(socket.owner.1));
+    chownat(&file, c"", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?;
+    let own = format!("/proc/self/fd/{}", file.as_raw_fd());
+    fs::set_permissions(own, fs::Permissions::from_mode(socket.mode))
 }
 
 #[cfg(test)]
