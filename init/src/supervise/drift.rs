@@ -30,7 +30,7 @@ const SWEEPS_MAX: usize = 8;
 #[derive(Debug, Default)]
 pub struct Drift {
     unsure: BTreeSet<Name>,
-    /// What differed still when it had just been written: no drift.
+    /// What differed still when it had just been written, or had been refused: no drift.
     unlike: BTreeMap<Name, Vec<Setting>>,
 }
 
@@ -43,6 +43,16 @@ impl Drift {
     /// Has a unit's limits looked at.
     pub fn suspect(&mut self, unit: Name) {
         self.unsure.insert(unit);
+    }
+
+    /// The unit has a new cgroup, in which nothing has been refused yet.
+    pub fn renew(&mut self, unit: &Name) {
+        self.unlike.remove(unit);
+    }
+
+    /// Whether what a unit's cgroup differs in is somebody's doing.
+    fn is_drift(&self, unit: &Name, writes: &[Setting]) -> bool {
+        !writes.is_empty() && self.unlike.get(unit).is_none_or(|unlike| unlike != writes)
     }
 }
 
@@ -71,7 +81,7 @@ impl Supervisor {
             if let Some(writes) = self.differences(&name)
                 && let Some(seen) = self.observed.units.get_mut(&name)
             {
-                seen.drifted = !writes.is_empty() && self.drift.unlike.get(&name) != Some(&writes);
+                seen.drifted = self.drift.is_drift(&name, &writes);
                 seen.strayed = has_strayed(&name, seen);
             }
         }
@@ -102,6 +112,9 @@ impl Supervisor {
                 None
             }
             Some(Err(error)) => {
+                // A write that was refused tells of itself like any other: it would be tried again without end.
+                let unlike = self.differences(name).unwrap_or_default();
+                self.drift.unlike.insert(name.clone(), unlike);
                 error!("the limits of {name} are not as its file has them: {}", Chain(&error));
                 Some(format!("its limits are not as its file has them: {}", Chain(&error)))
             }
@@ -232,6 +245,20 @@ fn sweep(cgroup: &Cgroup, pid: i32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_refused_is_no_drift_until_something_else_changes() {
+        let unit = Name::parse("web").unwrap();
+        let setting = |knob: &str| (knob.to_owned(), "1".to_owned());
+        let refused = vec![setting("cpu.max.burst")];
+        let mut drift = Drift::default();
+        assert!(!drift.is_drift(&unit, &[]) && drift.is_drift(&unit, &refused));
+        drift.unlike.insert(unit.clone(), refused.clone());
+        assert!(!drift.is_drift(&unit, &refused));
+        assert!(drift.is_drift(&unit, &[refused[0].clone(), setting("memory.max")]));
+        drift.renew(&unit);
+        assert!(drift.is_drift(&unit, &refused));
+    }
 
     #[test]
     fn a_process_that_is_there_lives() {

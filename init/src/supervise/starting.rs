@@ -41,6 +41,7 @@ impl Supervisor {
         let cgroup = Cgroup::renew(cgroup_dir(&unit.name))?;
         limits::apply(&cgroup, &limits::limits(unit, self.node_memory)?)?;
         self.watch_cgroup(&unit.name);
+        self.drift.renew(&unit.name);
         let context = Context { declared: &self.set.declared, leases: &self.leases };
         let spec = container::spec(&context, unit, base, &launch)?;
         let (stdout, stderr) = self.log_pipes(unit)?;

@@ -65,12 +65,12 @@ impl Cgroup {
         Ok(over.chain(missing.map(ToString::to_string)).map(|line| (knob.to_owned(), line)).collect())
     }
 
-    /// Writes what [`Cgroup::differences`] found, stopping at the first that fails.
+    /// Writes what [`Cgroup::differences`] found, also what comes after one that fails.
     ///
     /// # Errors
-    /// A knob is absent or refuses its value.
+    /// A knob is absent or refuses its value: the first of them.
     pub fn write_all(&self, settings: &[Setting]) -> Result<(), CgroupError> {
-        settings.iter().try_for_each(|(knob, value)| self.write(knob, value))
+        settings.iter().map(|(knob, value)| self.write(knob, value)).fold(Ok(()), Result::and)
     }
 }
 
@@ -182,6 +182,18 @@ mod tests {
         fs::write(path.join("cpu.weight"), "0\n").unwrap();
         let idle = Limits { cpu_idle: Some(true), ..Limits::default() };
         assert_eq!(group.differences(&idle).unwrap(), []);
+        fs::remove_dir_all(path).unwrap();
+    }
+
+    #[test]
+    fn what_comes_after_a_refused_limit_is_written() {
+        let (group, path) = fresh("refused");
+        fs::remove_file(path.join("cpu.max")).unwrap();
+        fs::write(path.join("pids.max"), "").unwrap();
+        let writes = pairs(&[("memory.max", "1"), ("cpu.max", "500 1000"), ("pids.max", "7")]);
+        assert!(group.write_all(&writes).is_err());
+        assert_eq!(fs::read_to_string(path.join("pids.max")).unwrap().trim(), "7");
+        assert!(group.write_all(&pairs(&[("pids.max", "8")])).is_ok());
         fs::remove_dir_all(path).unwrap();
     }
 
