@@ -151,6 +151,8 @@ codes! {
     BIND_IN_VOLUME = 408, "bind that leads through a volume",
         "What lies in a volume is its units' to change: a link that one of them puts there would lead the bind anywhere \
          on the node. A volume that is mounted by name is never left.";
+    CPU_QUOTA = 409, "processor time that the kernel refuses",
+        "The kernel takes a quota (cpu.max of every cpu.period) of 1 ms or more, and no cpu.burst above it.";
     OVERCOMMIT = 411, "more memory promised than there is",
         "memory.min is memory that is kept for a unit whatever the others need. Those that start with the node are \
          promised more than it has, so under pressure the promise is not kept.";

@@ -223,6 +223,20 @@ fn one_unit_against_itself() {
 }
 
 #[test]
+fn processor_time_that_the_kernel_takes() {
+    check(
+        &["a:cpu = {max = 0.01, period = '50ms'}"],
+        &["a:3 BU0409 cpu.max of a cpu.period is less than 1 ms"],
+    );
+    check(&["a:cpu.max = 0.01"], &[]);
+    check(
+        &["a:cpu = {max = 0.5, burst = '51ms'}"],
+        &["a:3 BU0409 cpu.burst is above cpu.max of a cpu.period"],
+    );
+    check(&["a:cpu = {max = 0.5, burst = '50ms'}", "b:cpu.burst = '1s'"], &[]);
+}
+
+#[test]
 fn the_uplink() {
     check(&["node:uplink.mode = 'static'"], &["node:2 BU0502 mode \"static\" needs an address"]);
     check(

@@ -1,6 +1,8 @@
 //! What a unit's limits say about each other.
 
-use crate::codes::{LIMITS_ORDER, PARTITION_CPUS, RAW_HAS_KEY};
+use std::time::Duration;
+
+use crate::codes::{CPU_QUOTA, LIMITS_ORDER, PARTITION_CPUS, RAW_HAS_KEY};
 use crate::fault::Fault;
 use crate::quantity::Amount;
 use crate::resolve::Origin;
@@ -34,8 +36,12 @@ const KEYED: [&str; 24] = [
     "pids.max",
 ];
 
+/// The shortest quota that the kernel takes (kernel/sched/core.c, min_cfs_quota_period).
+const QUOTA_MIN: Duration = Duration::from_millis(1);
+
 pub(super) fn check(unit: &Unit, origin: &Origin, faults: &mut Vec<Fault>) {
     check_memory(unit, origin, faults);
+    check_cpu(unit, origin, faults);
     check_raw(unit, origin, faults);
     if unit.cpuset.partition != Partition::Member && unit.cpuset.cpus.is_none() {
         // A list with a flaw of its own has been reported.
@@ -44,6 +50,22 @@ pub(super) fn check(unit: &Unit, origin: &Origin, faults: &mut Vec<Fault>) {
             let fault = Fault::error(PARTITION_CPUS, origin.value("cpuset.partition"), message);
             faults.push(fault.help("name those that are to be its alone: cpuset.cpus = \"1-3\""));
         }
+    }
+}
+
+fn check_cpu(unit: &Unit, origin: &Origin, faults: &mut Vec<Fault>) {
+    let Some(max) = unit.cpu.max else {
+        return;
+    };
+    let quota = unit.cpu.period.saturating_mul(max.0) / 1000;
+    if quota < QUOTA_MIN {
+        let message = "cpu.max of a cpu.period is less than 1 ms";
+        let fault = Fault::error(CPU_QUOTA, origin.value("cpu.max"), message);
+        faults.push(fault.help("raise cpu.max or cpu.period"));
+    } else if unit.cpu.burst > quota {
+        let message = "cpu.burst is above cpu.max of a cpu.period";
+        let fault = Fault::error(CPU_QUOTA, origin.value("cpu.burst"), message);
+        faults.push(fault.related(origin.value("cpu.max"), "cpu.max"));
     }
 }
 
