@@ -74,6 +74,7 @@ impl Supervisor {
 
     /// Looks at the limits of a few of those that may have drifted.
     pub(super) fn look_for_drift(&mut self) {
+        self.drift.unsure.extend(self.cgroup_events.reopen(clock::now()));
         for _ in 0..LOOKS_MAX {
             let Some(name) = self.drift.unsure.pop_first() else {
                 return;

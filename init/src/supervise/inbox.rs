@@ -36,7 +36,7 @@ impl Supervisor {
     }
 
     pub(super) fn cgroups_changed(&mut self) {
-        let changed = self.cgroup_events.changed();
+        let changed = self.cgroup_events.changed(clock::now());
         self.note_drift(changed);
         self.look_at_freezers();
         let names: Vec<_> = self.emptying().cloned().collect();

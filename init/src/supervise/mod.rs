@@ -201,9 +201,9 @@ impl Supervisor {
         if self.drift.is_due() {
             return Some(Duration::ZERO);
         }
-        let wakes =
-            [self.next_plan, self.daemons.next_wake(), self.checkers.next_wake(), self.ears.next_wake()];
-        let next = wakes.into_iter().flatten().min().map(|next| next.since(clock::now()));
+        let rests = [self.daemons.next_wake(), self.checkers.next_wake(), self.ears.next_wake()];
+        let wakes = rests.into_iter().chain([self.next_plan, self.cgroup_events.next_wake()]);
+        let next = wakes.flatten().min().map(|next| next.since(clock::now()));
         let look = self.emptying().next().map(|_| SECOND_LOOK);
         next.into_iter().chain(look).min()
     }

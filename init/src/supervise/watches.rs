@@ -7,13 +7,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use berth_runtime::cgroup::Limits;
 use berth_units::Name;
+use berth_units::observed::Moment;
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 
-use crate::error;
+use crate::{error, warning};
+
+/// Whoever has written to files of a unit's cgroup more often than this within a [`WINDOW`] is not heard before its end.
+/// A container may see its cgroup and open files of it as often as it likes.
+const WINDOW_MAX: u32 = 100;
+const WINDOW: Duration = Duration::from_secs(1);
 
 /// Changes of cgroups, one descriptor for all units: of cgroup.events (cgroup-v2.rst, "cgroup.events"), and of the
 /// limits. A write of somebody is seen when the file is closed: the kernel's own notices, which a unit at its limits
@@ -21,8 +28,23 @@ use crate::error;
 #[derive(Debug)]
 pub struct CgroupEvents {
     inotify: Option<OwnedFd>,
-    watched: BTreeMap<Name, [i32; 2]>,
+    watched: BTreeMap<Name, Watched>,
     units: BTreeMap<i32, Name>,
+}
+
+#[derive(Debug)]
+struct Watched {
+    cgroup: PathBuf,
+    /// The watch of cgroup.events, which the kernel writes, and not often.
+    events: i32,
+    /// None before the end of the window in which there was too much of it.
+    limits: Option<i32>,
+    /// When its present window began.
+    began: Moment,
+    /// Writes in it.
+    count: u32,
+    /// That there are too many was said.
+    warned: bool,
 }
 
 /// Which cgroups have changed.
@@ -54,19 +76,26 @@ impl CgroupEvents {
             return Ok(());
         };
         let events = inotify::add_watch(inotify, cgroup.join("cgroup.events"), WatchFlags::MODIFY)?;
-        let flags = WatchFlags::CLOSE_WRITE | WatchFlags::ONLYDIR | WatchFlags::DELETE_SELF;
-        let limits = inotify::add_watch(inotify, cgroup, flags).inspect_err(|_| {
+        let limits = watch_limits(inotify, cgroup).inspect_err(|_| {
             let _gone = inotify::remove_watch(inotify, events);
         })?;
-        self.watched.insert(unit.clone(), [events, limits]);
+        let watched = Watched {
+            cgroup: cgroup.to_owned(),
+            events,
+            limits: Some(limits),
+            began: Moment::default(),
+            count: 0,
+            warned: false,
+        };
+        self.watched.insert(unit.clone(), watched);
         self.units.extend([(events, unit.clone()), (limits, unit.clone())]);
         Ok(())
     }
 
     /// Watches nothing of a unit.
     pub fn forget(&mut self, unit: &Name) {
-        if let (Some(watches), Some(inotify)) = (self.watched.remove(unit), &self.inotify) {
-            for watch in watches {
+        if let (Some(watched), Some(inotify)) = (self.watched.remove(unit), &self.inotify) {
+            for watch in watched.limits.into_iter().chain([watched.events]) {
                 self.units.remove(&watch);
                 // A kernel that removes it by itself has done so.
                 let _gone = inotify::remove_watch(inotify, watch);
@@ -74,14 +103,43 @@ impl CgroupEvents {
         }
     }
 
+    /// When limits are watched again that were written too often.
+    pub fn next_wake(&self) -> Option<Moment> {
+        let closed = self.watched.values().filter(|watched| watched.limits.is_none());
+        closed.map(|watched| watched.began.after(WINDOW)).min()
+    }
+
+    /// Watches limits again whose time has come: of which units, for nobody knows what has become of them meanwhile.
+    pub fn reopen(&mut self, now: Moment) -> Vec<Name> {
+        let Some(inotify) = &self.inotify else {
+            return Vec::new();
+        };
+        let mut again = Vec::new();
+        for (unit, watched) in &mut self.watched {
+            if watched.limits.is_some() || now.since(watched.began) < WINDOW {
+                continue;
+            }
+            (watched.began, watched.count) = (now, 0);
+            // Without its cgroup there is nothing to watch; the next run has another one.
+            if let Ok(limits) = watch_limits(inotify, &watched.cgroup) {
+                watched.limits = Some(limits);
+                self.units.insert(limits, unit.clone());
+                again.push(unit.clone());
+            }
+        }
+        again
+    }
+
     /// To wait for; none where the kernel has none left.
     pub fn fd(&self) -> Option<BorrowedFd<'_>> {
         self.inotify.as_ref().map(AsFd::as_fd)
     }
 
-    /// Reads everything that waits. What has become of it is read from its source.
-    pub fn changed(&self) -> Changed {
+    /// Reads a part of what waits, so that nobody who causes much of it keeps us: the rest wakes us again. What has
+    /// become of it is read from its source.
+    pub fn changed(&mut self, now: Moment) -> Changed {
         let mut changed = Changed::default();
+        let mut written = Vec::new();
         let Some(inotify) = &self.inotify else {
             return changed;
         };
@@ -90,13 +148,42 @@ impl CgroupEvents {
         while let Ok(event) = reader.next() {
             let unit = self.units.get(&event.wd()).cloned();
             changed.anything |= event.events().contains(ReadFlags::QUEUE_OVERFLOW);
-            match event.file_name().map(std::ffi::CStr::to_str) {
+            match event.file_name().map(|file| file.to_str().is_ok_and(Limits::is_knob)) {
                 None => changed.members.extend(unit),
-                Some(Ok(file)) if Limits::is_knob(file) => changed.limits.extend(unit),
-                Some(_) => {}
+                Some(is_limit) => {
+                    changed.limits.extend(unit.clone().filter(|_| is_limit));
+                    written.extend(unit);
+                }
+            }
+            if reader.is_buffer_empty() {
+                break;
             }
         }
+        for unit in written {
+            self.count(&unit, now);
+        }
         changed
+    }
+
+    /// Counts a write to a file of a unit's cgroup. After too many the limits are not watched for a while; of
+    /// cgroup.events everything is heard.
+    fn count(&mut self, unit: &Name, now: Moment) {
+        let (Some(watched), Some(inotify)) = (self.watched.get_mut(unit), &self.inotify) else {
+            return;
+        };
+        if now.since(watched.began) >= WINDOW {
+            (watched.began, watched.count) = (now, 0);
+        }
+        watched.count = watched.count.saturating_add(1);
+        let Some(limits) = watched.limits.take_if(|_| watched.count > WINDOW_MAX) else {
+            return;
+        };
+        self.units.remove(&limits);
+        let _gone = inotify::remove_watch(inotify, limits);
+        if !watched.warned {
+            watched.warned = true;
+            warning!("{unit}: files of its cgroup are written too often; looking once a second");
+        }
     }
 }
 
@@ -136,10 +223,18 @@ pub(super) fn open(what: &str) -> Option<OwnedFd> {
     opened.inspect_err(|errno| error!("cannot watch {what}: {errno}; changes may be noticed late")).ok()
 }
 
-/// Reads everything that waits.
+fn watch_limits(inotify: &OwnedFd, cgroup: &Path) -> rustix::io::Result<i32> {
+    inotify::add_watch(
+        inotify,
+        cgroup,
+        WatchFlags::CLOSE_WRITE | WatchFlags::ONLYDIR | WatchFlags::DELETE_SELF,
+    )
+}
+
+/// Reads a part of what waits: the rest wakes us again.
 pub(super) fn drain(inotify: Option<BorrowedFd<'_>>) {
     let mut buffer = [0; 4096];
-    while inotify.is_some_and(|fd| rustix::io::read(fd, &mut buffer).is_ok_and(|len| len > 0)) {}
+    let _nothing = inotify.map(|fd| rustix::io::read(fd, &mut buffer));
 }
 
 #[cfg(test)]
@@ -185,10 +280,37 @@ mod tests {
         fs::write(base.join("web/memory.max"), "1").unwrap();
         fs::write(base.join("web/cgroup.procs"), "1").unwrap();
         fs::write(base.join("db/cgroup.events"), "populated 0").unwrap();
-        let changed = events.changed();
+        let changed = events.changed(Moment(1));
         assert_eq!(changed.limits, [web].into());
         assert_eq!(changed.members, [db].into());
-        assert_eq!(events.changed(), Changed::default());
+        assert_eq!(events.changed(Moment(1)), Changed::default());
+        fs::remove_dir_all(base).unwrap();
+    }
+
+    #[test]
+    fn a_flood_of_writes_closes_the_watch_of_limits_alone() {
+        let base = std::env::temp_dir().join(format!("berth-flood-{}", std::process::id()));
+        let unit = Name::parse("web").unwrap();
+        fs::create_dir_all(&base).unwrap();
+        fs::write(base.join("cgroup.events"), "").unwrap();
+        let mut events = CgroupEvents::new();
+        events.watch(&unit, &base).unwrap();
+        let now = Moment(5_000_000);
+        // Events that are alike and follow each other are one.
+        let flood = || (0..300).for_each(|n| fs::write(base.join(["memory.max", "x"][n % 2]), "").unwrap());
+        flood();
+        assert_eq!(events.changed(now).limits, [unit.clone()].into());
+        assert_eq!(events.next_wake(), Some(now.after(WINDOW)));
+        flood();
+        fs::write(base.join("cgroup.events"), "populated 0").unwrap();
+        let mut turns = (0..20).map(|_| events.changed(now));
+        assert!(turns.any(|changed| changed.members.contains(&unit)), "what ends is heard of");
+        while events.changed(now) != Changed::default() {}
+        assert_eq!(events.reopen(now.after(WINDOW / 2)), []);
+        assert_eq!(events.reopen(now.after(WINDOW)), [unit.clone()]);
+        assert_eq!(events.next_wake(), None);
+        fs::write(base.join("memory.max"), "").unwrap();
+        assert_eq!(events.changed(now.after(WINDOW)).limits, [unit].into());
         fs::remove_dir_all(base).unwrap();
     }
 
@@ -212,6 +334,6 @@ mod tests {
         assert!(UnitFiles::watch("/nonexistent").fd().is_none());
         let mut events = CgroupEvents { inotify: None, watched: BTreeMap::new(), units: BTreeMap::new() };
         events.watch(&Name::parse("web").unwrap(), Path::new("/")).unwrap();
-        assert_eq!(events.changed(), Changed::default());
+        assert_eq!(events.changed(Moment(1)), Changed::default());
     }
 }
