@@ -1,7 +1,8 @@
-//! Signals to the first process of a unit, and to nobody else.
+//! Signals to the processes of a unit, and to nobody else.
 
 use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use berth_runtime::send_signal;
@@ -17,20 +18,32 @@ pub enum Delivery {
     Unheard,
 }
 
-/// Sends a signal to a process if it belongs to that cgroup.
+/// Sends a signal to the first process of a unit if it belongs to that cgroup.
+pub fn send(pid: i32, cgroup: &Path, signal: i32) -> io::Result<Delivery> {
+    let (pid, pidfd) = member(pid, cgroup)?;
+    if is_deaf(pid, signal)? {
+        return Ok(Delivery::Unheard);
+    }
+    send_signal(&pidfd, signal).map(|()| Delivery::Sent)
+}
+
+/// The same to any other: its default actions are carried out.
+pub fn send_to_other(pid: i32, cgroup: &Path, signal: i32) -> io::Result<()> {
+    let (_, pidfd) = member(pid, cgroup)?;
+    send_signal(&pidfd, signal)
+}
+
+/// A process of that cgroup.
 ///
 /// The pidfd is opened first and the cgroup compared then: whoever has the pid now is the one that is compared and
 /// the one that is signalled, even if the number was given away in between.
-pub fn send(pid: i32, cgroup: &Path, signal: i32) -> io::Result<Delivery> {
+fn member(pid: i32, cgroup: &Path) -> io::Result<(Pid, OwnedFd)> {
     let pid = Pid::from_raw(pid).ok_or(io::ErrorKind::InvalidInput)?;
     let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
     if !is_member(pid.as_raw_pid(), cgroup)? {
         return Err(io::ErrorKind::NotFound.into());
     }
-    if is_deaf(pid, signal)? {
-        return Ok(Delivery::Unheard);
-    }
-    send_signal(&pidfd, signal).map(|()| Delivery::Sent)
+    Ok((pid, pidfd))
 }
 
 /// Whether a process does nothing about a signal. Looked at twice: it may go from one way of waiting to another.
@@ -87,6 +100,20 @@ mod tests {
         }
         assert!(!awaits_signals("running\n") && !awaits_signals("35 0x80 0x0\n") && !awaits_signals(""));
         assert!(!is_unheard("", 15) && !is_unheard(status, 0) && !is_unheard(status, -1));
+    }
+
+    #[test]
+    fn who_leaves_a_signal_to_its_default_is_ended_by_it() {
+        use std::os::unix::process::ExitStatusExt;
+        let text = fs::read_to_string("/proc/self/cgroup").unwrap();
+        let path = text.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
+        let cgroup = Path::new("/sys/fs/cgroup").join(path);
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        assert!(send_to_other(pid, Path::new("/sys/fs/cgroup/units/other"), 15).is_err());
+        assert_eq!(child.try_wait().unwrap(), None);
+        send_to_other(pid, &cgroup, 15).unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(15));
     }
 
     #[test]

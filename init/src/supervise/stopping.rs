@@ -11,7 +11,7 @@ use berth_units::spec::StopMode;
 use berth_units::task::{Task, is_done};
 
 use super::container::{self, cgroup_dir};
-use super::signal::{Delivery, send};
+use super::signal::{Delivery, send, send_to_other};
 use super::{Supervisor, clock};
 use crate::error;
 
@@ -78,7 +78,7 @@ fn signal_all(name: &Name, first: i32, signal: i32) {
             return;
         }
         for pid in new {
-            let _ended = send(pid, cgroup.path(), signal);
+            let _ended = send_to_other(pid, cgroup.path(), signal);
         }
     }
 }
