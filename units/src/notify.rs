@@ -17,8 +17,8 @@ use crate::task::{Doing, Reloaded, Task};
 pub const SOCKET: &str = "/run/notify";
 /// The longest datagram that is read, bytes, as in systemd.
 pub const DATAGRAM_MAX: usize = 4096;
-/// A single word may put a deadline off by this much.
-const EXTENSION_MAX: Duration = Duration::from_secs(3600);
+/// All its words together may put the end of a start or of a stop off by this much; a single one that of a run.
+pub(crate) const EXTENSION_MAX: Duration = Duration::from_secs(3600);
 /// What a program may set its own watchdog to.
 const WATCHDOG: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3600));
 
@@ -60,6 +60,9 @@ pub struct Talk {
     pub failed: bool,
     /// No deadline of its start or run is before this.
     pub extended: Option<Moment>,
+    /// The deadline of its stop is put off no further than this.
+    #[serde(default)]
+    pub stop_latest: Option<Moment>,
 }
 
 /// The words of a datagram in their order.
@@ -112,7 +115,10 @@ pub fn hear(unit: &Unit, record: &mut Record, said: Said, now: Moment) -> bool {
         Said::Watchdog(time) => run.talk.watchdog = Some(time.clamp(WATCHDOG.0, WATCHDOG.1)),
         Said::Extend(time) => {
             let end = now.after(time.min(EXTENSION_MAX));
-            run.stop_deadline = run.stop_deadline.map(|deadline| deadline.max(end));
+            if let Some(deadline) = &mut run.stop_deadline {
+                let latest = *run.talk.stop_latest.get_or_insert(deadline.after(EXTENSION_MAX));
+                *deadline = end.min(latest).max(*deadline);
+            }
             run.talk.extended = run.talk.extended.max(Some(end));
         }
     }
@@ -210,6 +216,19 @@ mod tests {
             let run = record.run.as_ref().unwrap();
             assert_eq!((run.stop_deadline, run.talk.extended), (Some(Moment(expect)), Some(Moment(expect))));
         }
+    }
+
+    #[test]
+    fn a_stop_is_not_put_off_for_ever() {
+        let (unit, mut record) = (unit(Ready::Notify), running());
+        let first = Moment(5_000_000);
+        record.run.as_mut().unwrap().stop_deadline = Some(first);
+        let mut now = first;
+        for _ in 0..10 {
+            hear(&unit, &mut record, Said::Extend(EXTENSION_MAX / 2), now);
+            now = now.after(EXTENSION_MAX / 4);
+        }
+        assert_eq!(record.run.unwrap().stop_deadline, Some(first.after(EXTENSION_MAX)));
     }
 
     proptest::proptest! {

@@ -16,6 +16,7 @@ use std::fmt;
 
 use crate::Name;
 use crate::life::Life;
+use crate::notify::EXTENSION_MAX;
 use crate::observed::{Attach, Moment, Observed, Run, Seen, Wanted};
 use crate::schedule::Planned;
 use crate::spec::{Declared, OnUnmet, Start, Unit};
@@ -313,7 +314,9 @@ pub fn comes_after(declared: &Declared, unit: &Unit) -> BTreeSet<Name> {
 fn start_deadline(unit: &Unit, seen: &Seen) -> Option<Moment> {
     let run = seen.record.run.as_ref()?;
     let counts = !unit.start_timeout.is_zero() && !seen.record.health.was_ready;
-    counts.then(|| put_off(run, run.started.after(unit.start_timeout)))
+    let deadline = run.started.after(unit.start_timeout);
+    // However often it asks: a start that never ends would never fail.
+    counts.then(|| put_off(run, deadline).min(deadline.after(EXTENSION_MAX)))
 }
 
 fn runtime_deadline(unit: &Unit, seen: &Seen) -> Option<Moment> {

@@ -342,6 +342,21 @@ fn deadlines_are_kept() {
 }
 
 #[test]
+fn a_start_is_not_put_off_for_ever_and_a_run_is() {
+    let (mut declared, mut observed) = world(&[], 1);
+    let unit = declared.units.get_mut("u0").unwrap();
+    let seen = observed.units.get_mut("u0").unwrap();
+    (unit.start_timeout, unit.runtime_max) = (Duration::from_secs(5), Duration::from_secs(5));
+    let ends = |seen: &Seen| (start_deadline(unit, seen), runtime_deadline(unit, seen));
+    seen.record.run = Some(Run::default());
+    let first = Moment(5_000_000);
+    assert_eq!(ends(seen), (Some(first), Some(first)));
+    let far = first.after(EXTENSION_MAX * 3);
+    seen.record.run.as_mut().unwrap().talk.extended = Some(far);
+    assert_eq!(ends(seen), (Some(first.after(EXTENSION_MAX)), Some(far)));
+}
+
+#[test]
 fn hooks_run_in_their_order_and_once() {
     let (mut declared, mut observed) = world(&[(1, 0)], 2);
     let hooks = &mut declared.units.get_mut("u0").unwrap().hooks;
