@@ -141,7 +141,7 @@ impl Limits {
 
     /// Whether that interface file holds a limit that can change in place.
     pub fn is_knob(name: &str) -> bool {
-        name == "io.latency" || Self::KNOBS.iter().any(|(knob, _)| *knob == name)
+        matches!(name, "io.max" | "io.latency") || Self::KNOBS.iter().any(|(knob, _)| *knob == name)
     }
 
     /// What is written where, in an order in which no limit is refused for another's sake.
@@ -279,6 +279,14 @@ mod tests {
         assert_eq!(limits.plan_writes(), pairs(&expect));
         let unlimited = Limits { cpu_max: Some((u64::MAX, 100_000)), ..Limits::default() };
         assert_eq!(unlimited.plan_writes(), pairs(&[("cpu.max", "max 100000")]));
+    }
+
+    #[test]
+    fn what_can_change_in_place_is_a_knob() {
+        let knobs = ["memory.max", "cpu.max.burst", "io.max", "io.weight", "io.latency", "pids.max"];
+        assert!(knobs.into_iter().all(Limits::is_knob));
+        let others = ["cgroup.procs", "cpuset.cpus", "io.stat", "memory.events", ""];
+        assert!(!others.into_iter().any(Limits::is_knob));
     }
 
     #[test]
