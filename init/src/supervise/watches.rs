@@ -307,7 +307,7 @@ mod tests {
         assert!(turns.any(|changed| changed.members.contains(&unit)), "what ends is heard of");
         while events.changed(now) != Changed::default() {}
         assert_eq!(events.reopen(now.after(WINDOW / 2)), []);
-        assert_eq!(events.reopen(now.after(WINDOW)), [unit.clone()]);
+        assert_eq!(events.reopen(now.after(WINDOW)), std::slice::from_ref(&unit));
         assert_eq!(events.next_wake(), None);
         fs::write(base.join("memory.max"), "").unwrap();
         assert_eq!(events.changed(now.after(WINDOW)).limits, [unit].into());
