@@ -117,6 +117,24 @@ pub(crate) fn ensure(root: BorrowedFd<'_>, target: &Target, kind: Kind) -> Resul
 /// As [`ensure`] for a file, but a link in its place is replaced instead of followed. Only for a root that is all
 /// ours: images ship /etc/resolv.conf as a link into a /run that is not there.
 pub(crate) fn ensure_own_file(root: BorrowedFd<'_>, target: &Target) -> Result<OwnedFd, Errno> {
+    let (parent, name) = ensure_parent(root, target)?;
+    match statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink => {
+            unlinkat(&parent, name, AtFlags::empty())?;
+            make(parent.as_fd(), name, Kind::File)?;
+        }
+        Ok(_) => {}
+        Err(Errno::NOENT) => make(parent.as_fd(), name, Kind::File)?,
+        Err(errno) => return Err(errno),
+    }
+    open(root, target.path())
+}
+
+/// Opens the directory that a target lies in, O_PATH, making what is missing of it; and the target's name there.
+pub(crate) fn ensure_parent<'t>(
+    root: BorrowedFd<'_>,
+    target: &'t Target,
+) -> Result<(OwnedFd, &'t CStr), Errno> {
     let Some((last, parents)) = target.links.split_last() else { return Err(Errno::ISDIR) };
     let mut parent = open(root, c".")?;
     for link in parents {
@@ -128,16 +146,7 @@ pub(crate) fn ensure_own_file(root: BorrowedFd<'_>, target: &Target) -> Result<O
             result => result?,
         };
     }
-    match statat(&parent, &last.name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink => {
-            unlinkat(&parent, &last.name, AtFlags::empty())?;
-            make(parent.as_fd(), &last.name, Kind::File)?;
-        }
-        Ok(_) => {}
-        Err(Errno::NOENT) => make(parent.as_fd(), &last.name, Kind::File)?,
-        Err(errno) => return Err(errno),
-    }
-    open(root, &last.path)
+    Ok((parent, &last.name))
 }
 
 fn make(parent: BorrowedFd<'_>, name: &CStr, kind: Kind) -> Result<(), Errno> {

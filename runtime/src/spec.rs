@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::path::PathBuf;
 
+use berth_units::spec::{IoPriority, Scheduling};
 use serde::{Deserialize, Serialize};
 
 use crate::capability::Capabilities;
@@ -20,6 +21,8 @@ pub struct Spec {
     pub root: Root,
     /// Mounted on top, parents before children whatever the order here.
     pub mounts: Vec<Mount>,
+    /// Devices of the node that it may use, beside those that every container has.
+    pub devices: Vec<Device>,
     /// Read-only files laid over the image: `/etc/hostname`, `/etc/hosts`, `/etc/resolv.conf`.
     pub files: Vec<File>,
     /// Volumes that are used for the first time.
@@ -51,6 +54,7 @@ impl Spec {
             hostname: "container".to_owned(),
             root,
             mounts: Vec::new(),
+            devices: Vec::new(),
             files: Vec::new(),
             seeds: Vec::new(),
             process: Process::new(argv),
@@ -169,6 +173,21 @@ pub struct Seed {
     pub own: bool,
 }
 
+/// A device of the node. Nothing but the mode of its file says who may do what with it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Device {
+    /// Absolute path on the node; trusted.
+    pub source: PathBuf,
+    /// Absolute path in the container, below /dev; nothing may be there yet.
+    pub target: String,
+    /// Mode of the file; that of the node's where none is given.
+    pub mode: Option<u32>,
+    /// Its owner.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+}
+
 /// A read-only file laid over the image.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct File {
@@ -205,6 +224,10 @@ pub struct Process {
     pub rlimits: BTreeMap<String, (u64, u64)>,
     /// -1000 to 1000.
     pub oom_score_adj: i16,
+    /// How the kernel schedules it; sched(7).
+    pub scheduling: Scheduling,
+    /// ioprio_set(2); none is the caller's.
+    pub io_priority: Option<IoPriority>,
     /// Bounding, permitted and effective set.
     pub capabilities: Capabilities,
     /// A user other than root keeps the capabilities over execve (inheritable and ambient set).
@@ -229,6 +252,8 @@ impl Process {
             umask: 0o022,
             rlimits: BTreeMap::new(),
             oom_score_adj: 0,
+            scheduling: Scheduling::default(),
+            io_priority: None,
             capabilities: Capabilities::NONE,
             ambient: false,
             no_new_privileges: true,

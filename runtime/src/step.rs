@@ -51,6 +51,8 @@ pub enum Step {
     Shm,
     /// /dev/mqueue.
     Mqueue,
+    /// Devices of the node, in a /dev that is complete otherwise.
+    Devices,
     /// /sys.
     Sys,
     /// /sys/fs/cgroup.
@@ -85,6 +87,10 @@ pub enum Step {
     Cwd,
     /// Resource limits, when nothing of ours needs more than they allow.
     Rlimits,
+    /// Scheduler and nice value, when setting up is over.
+    Scheduler,
+    /// Priority of disk requests.
+    IoPriority,
     /// Wait for the go-ahead; the end of the supervisor is the end of the child.
     Wait,
     /// Bounding set, groups, ids, capabilities.
@@ -118,6 +124,7 @@ pub const CONTAINER: &[Step] = &[
     Step::DevPts,
     Step::Shm,
     Step::Mqueue,
+    Step::Devices,
     Step::Sys,
     Step::CgroupMount,
     Step::Files,
@@ -135,6 +142,8 @@ pub const CONTAINER: &[Step] = &[
     Step::User,
     Step::Cwd,
     Step::Rlimits,
+    Step::Scheduler,
+    Step::IoPriority,
     Step::Wait,
     Step::Credentials,
     Step::NoNewPrivileges,
@@ -157,6 +166,8 @@ pub const JOIN: &[Step] = &[
     Step::User,
     Step::Cwd,
     Step::Rlimits,
+    Step::Scheduler,
+    Step::IoPriority,
     Step::Wait,
     Step::Credentials,
     Step::NoNewPrivileges,
@@ -205,6 +216,7 @@ impl Step {
             | Self::Mqueue
             | Self::Sys
             | Self::CgroupMount => "mount",
+            Self::Devices => "make device",
             Self::Files => "lay file over",
             Self::Mounts => "mount",
             Self::Workdir => "make working directory",
@@ -220,6 +232,8 @@ impl Step {
             Self::Umask => "set umask",
             Self::User => "look up user or group",
             Self::Cwd => "enter working directory",
+            Self::Scheduler => "set the scheduler",
+            Self::IoPriority => "set the priority of disk requests",
             Self::Wait => "wait for the go-ahead",
             Self::Credentials => "set credentials",
             Self::NoNewPrivileges => "set no_new_privs",
@@ -358,11 +372,16 @@ mod tests {
             assert!(at(a) < at(b), "{a:?} must come before {b:?}");
         };
         before(Step::PrivateMounts, Step::Scratch);
+        before(Step::Dev, Step::Devices);
+        before(Step::Devices, Step::Mounts);
         before(Step::Mounts, Step::MaskedPaths);
         before(Step::Seed, Step::Mounts);
         before(Step::Sysctl, Step::ReadOnlyPaths);
         before(Step::MaskedPaths, Step::Pivot);
         before(Step::Workdir, Step::ReadOnlyRoot);
+        // They take rights that the process may not have.
+        before(Step::Scheduler, Step::Credentials);
+        before(Step::IoPriority, Step::Credentials);
         before(Step::Credentials, Step::NoNewPrivileges);
         before(Step::NoNewPrivileges, Step::Seccomp);
         before(Step::Seccomp, Step::Exec);

@@ -173,6 +173,13 @@ codes! {
         "The file is written by a key of its own, so the two would contradict each other. Use the key.";
     PARTITION_CPUS = 441, "partition without processors of its own",
         "cpuset.partition takes the processors of cpuset.cpus away from all others, so it has to say which ones.";
+    SCHEDULER = 442, "scheduler that cannot be",
+        "fifo and rr need a priority from 1 to 99; deadline needs runtime <= deadline <= period. Policies without them \
+         are other, batch and idle.";
+    DEVICE_SOURCE = 443, "device without a source",
+        "A device is named by its path on the node.";
+    DEVICE_TARGET = 444, "device in the place of another",
+        "Each device has a path of its own below /dev, where every container has some already.";
     SCHEDULE_TIME = 470, "schedule without a time",
         "A schedule has at least one of `cron`, `every` and `on_boot`. A job that only runs when it is asked for has none.";
     CRON_NEVER = 471, "schedule that never comes",

@@ -1,7 +1,9 @@
 //! From a draft to what it means: what one file says about itself, beyond single values.
 
+mod devices;
 mod health;
 mod job;
+mod process;
 mod resources;
 mod sockets;
 mod tasks;
@@ -30,7 +32,7 @@ const TMPFS_MODE: u32 = 0o1777;
 
 /// A container with its own contradictions reported. Parts with faults are left out.
 pub(crate) fn container(draft: ContainerDraft, origin: &Origin, faults: &mut Vec<Fault>) -> Unit {
-    let ContainerDraft { mut unit, image, mounts, ports, checks, sockets, hooks, reload } = draft;
+    let ContainerDraft { mut unit, image, mounts, devices, ports, checks, sockets, hooks, reload } = draft;
     if let Some(reference) = image {
         unit.image = Some(Image { reference });
     }
@@ -49,7 +51,9 @@ pub(crate) fn container(draft: ContainerDraft, origin: &Origin, faults: &mut Vec
     check_targets(&unit, origin, faults);
     check_rootfs(&unit, origin, faults);
     check_oom(&mut unit, origin, faults);
+    unit.devices = devices::finish(&devices, &unit, origin, faults);
     resources::check(&unit, origin, faults);
+    process::check(&unit, origin, faults);
     check_mode(&unit, origin, faults);
     check_security(&unit, origin, faults);
     check_wait(&unit, origin, faults);

@@ -32,7 +32,8 @@ mod value;
 mod volume;
 
 pub(crate) use draft::{
-    CheckDraft, ContainerDraft, MountDraft, NetworkDraft, NodeDraft, ReloadDraft, SocketDraft, UplinkWord,
+    CheckDraft, ContainerDraft, DeviceDraft, MountDraft, NetworkDraft, NodeDraft, ReloadDraft, SocketDraft,
+    UplinkWord,
 };
 pub(crate) use drop_in::DROP_IN;
 pub use forms::{Form, Rule};

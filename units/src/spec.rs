@@ -30,10 +30,10 @@ pub use lifecycle::{
 };
 pub use network::{Attachment, Ipv4Net, LISTEN_FD, Listen, Network, NetworkMode, Port, Protocol, Socket};
 pub use node::{Node, Uplink, UplinkMode};
-pub use program::{Image, Log, LogSink, Process, Rootfs, Upper};
+pub use program::{Image, IoPriority, Log, LogSink, Process, Rootfs, SchedulerPolicy, Scheduling, Upper};
 pub use resources::{Cpu, Cpuset, Io, IoLimit, Memory, OnOom, Partition, Pids, PrioClass};
 pub use security::{Profile, Security};
-pub use storage::{Mount, MountSource, Retain, Volume};
+pub use storage::{Device, Mount, MountSource, Retain, Volume};
 
 /// A whole unit set: valid together or not at all.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -106,6 +106,8 @@ pub struct Unit {
     pub hugetlb_rsvd: bool,
     /// Files of its cgroup that have no key, and what is written there.
     pub cgroup_raw: BTreeMap<String, String>,
+    /// Devices of the node that it is given, by name.
+    pub devices: BTreeMap<String, Device>,
     /// By name, so that a drop-in can change one.
     pub mounts: BTreeMap<String, Mount>,
     /// Mode, host name, extra hosts.
@@ -204,6 +206,7 @@ impl Unit {
             hugetlb: BTreeMap::new(),
             hugetlb_rsvd: false,
             cgroup_raw: BTreeMap::new(),
+            devices: BTreeMap::new(),
             mounts: BTreeMap::new(),
             network: NetworkMode::Bridge,
             networks: BTreeMap::new(),

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use berth_runtime::spec::{File, Mount, MountSource, Network, Process, Root, Seed, Spec, User, Writable};
+use berth_runtime::spec::{
+    Device, File, Mount, MountSource, Network, Process, Root, Seed, Spec, User, Writable,
+};
 use berth_runtime::{Capabilities, ExecSpec};
 use berth_units::launch::Launch;
 use berth_units::notify::SOCKET;
@@ -83,6 +85,7 @@ pub fn spec(context: &Context<'_>, unit: &Unit, base: Base, launch: &Launch) -> 
     let mut spec = Spec::new(root, launch.argv.clone(), cgroup_dir(&unit.name));
     spec.hostname.clone_from(&unit.hostname);
     (spec.mounts, spec.seeds) = mounts(context.declared, unit)?;
+    spec.devices = devices(unit);
     let file = |(target, contents)| File { target, contents };
     spec.files = network::etc_files(context.declared, context.leases, unit).into_iter().map(file).collect();
     spec.process = process(unit, launch)?;
@@ -137,6 +140,8 @@ fn process(unit: &Unit, launch: &Launch) -> Result<Process, Error> {
     process.umask = unit.process.umask.unwrap_or(0o022);
     process.rlimits = unit.process.rlimits.clone();
     process.oom_score_adj = unit.process.oom_score_adj;
+    process.scheduling = unit.process.scheduling.clone();
+    process.io_priority = unit.process.io_priority;
     process.capabilities = Capabilities::parse(launch.capabilities.iter().map(String::as_str))?;
     process.ambient = !unit.security.cap_add.is_empty();
     process.no_new_privileges = unit.security.no_new_privileges;
@@ -158,6 +163,19 @@ pub fn exec_spec(unit: &Unit, launch: &Launch, asked: &Exec, pid: i32) -> Result
     let start_time =
         berth_runtime::start_time(pid).map_err(|error| Error::System("find its process", error))?;
     Ok(ExecSpec { pid, start_time, cgroup: cgroup_dir(&unit.name), clone_parent: false, process })
+}
+
+/// What it is given; a device that is not there and not required is left out.
+fn devices(unit: &Unit) -> Vec<Device> {
+    let there = |device: &&spec::Device| device.required || Path::new(&device.source).exists();
+    let given = |device: &spec::Device| Device {
+        source: PathBuf::from(&device.source),
+        target: device.target.clone(),
+        mode: device.mode,
+        uid: device.uid,
+        gid: device.gid,
+    };
+    unit.devices.values().filter(there).map(given).collect()
 }
 
 fn writable(unit: &Unit) -> Result<Writable, Error> {

@@ -76,6 +76,8 @@ scenarios! {
     resources::knobs_reach_the_kernel: "cpuset, partition, huge pages, raw files; what the kernel has not is named";
     live::sets_are_applied_whole: "diff, apply, refusals; the supervisor killed in the middle: the old set or the new";
     live::limits_change_in_place: "the same processes; a limit that somebody changes is put back";
+    resources::scheduling_is_as_asked: "policy, nice value and real-time priority in /proc";
+    resources::devices_are_given_by_name: "the one named can be used, no other is there; one that is missing is named";
     crashes::killed_container_comes_back: "kill -9 of its process: restarted, new pid";
     crashes::crash_loop_backs_off: "exit 3 again and again waits longer each time";
     crashes::our_processes_may_die: "kill -9 of supervisor, netd and log during traffic";

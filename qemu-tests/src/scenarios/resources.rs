@@ -24,10 +24,21 @@ fn write_units(appliance: &Appliance) -> Outcome {
     manual("reserved", "hugetlb_rsvd = true\n", &["sleep"], "[hugetlb]\n\"2M\" = \"2M\"\n")?;
     sleeper("alone", "[cpuset]\ncpus = \"1\"\npartition = \"root\"\n")?;
     sleeper("greedy", "[cpuset]\ncpus = \"0-1\"\npartition = \"root\"\n")?;
-    sleeper("raw", "[cgroup.raw]\n\"cpu.weight.nice\" = 5\n")?;
+    sleeper("raw", "[cgroup.raw]\n\"memory.peak\" = 0\n")?;
     sleeper("unknown", "[cgroup.raw]\n\"misc.max\" = \"nothing 1\"\n")?;
     sleeper("slow", "[cpu]\nuclamp_max = \"40%\"\n")?;
     sleeper("patient", "[io.limits.\"/dev/vda\"]\nlatency = \"10ms\"\n")?;
+    sleeper(
+        "batch",
+        "nice = -5\nio_priority = \"be:2\"\nscheduler = { policy = \"batch\", reset_on_fork = true }\n",
+    )?;
+    sleeper("urgent", "scheduler = { policy = \"rr\", priority = 7 }\n")?;
+    sleeper(
+        "modem",
+        "user = \"1000\"\n[devices.line]\nsource = \"/dev/zero\"\ntarget = \"/dev/line/0\"\nmode = \"0660\"\nuid = 1000\n\
+         [devices.maybe]\nsource = \"/dev/ttyUSB7\"\nrequired = false\n",
+    )?;
+    sleeper("plugless", "[devices.line]\nsource = \"/dev/ttyUSB7\"\n")?;
     Ok(())
 }
 
@@ -68,7 +79,6 @@ pub fn knobs_reach_the_kernel(lab: &mut Lab) -> Outcome {
     ensure_eq!(knob(vm, "reserved", "hugetlb.2MB.max")?, "max");
     stop(vm, "reserved")?;
     start(vm, "raw")?;
-    ensure_eq!(knob(vm, "raw", "cpu.weight.nice")?, "5");
     stop(vm, "raw")?;
     start(vm, "alone")?;
     ensure_eq!(knob(vm, "alone", "cpuset.cpus.partition")?, "root");
@@ -85,5 +95,41 @@ pub fn knobs_reach_the_kernel(lab: &mut Lab) -> Outcome {
         let said = refusal(vm, name)?;
         ensure!(said.contains(words), "{name}: {said}");
     }
+    Ok(())
+}
+
+/// Nice value, real-time priority and policy of a unit's process, as the node sees it: fields of proc(5).
+fn scheduling(vm: &Vm, unit: &str) -> Outcome<String> {
+    let stat = vm.probe("keeper", &["read", &format!("/node-proc/{}/stat", vm.pid(unit)?)])?;
+    let fields: Vec<_> = stat.split_whitespace().collect();
+    let field = |number: usize| fields.get(number - 1).copied().unwrap_or_default();
+    Ok([19, 40, 41].map(field).join(" "))
+}
+
+pub fn scheduling_is_as_asked(lab: &mut Lab) -> Outcome {
+    let vm = node(lab)?;
+    ensure_eq!(scheduling(vm, "keeper")?, "0 0 0");
+    start(vm, "batch")?;
+    ensure_eq!(scheduling(vm, "batch")?, "-5 0 3");
+    // What joins it is one of its processes.
+    let own = vm.probe("batch", &["read", "/proc/self/stat"])?;
+    ensure_eq!(own.split_whitespace().nth(40), Some("3"));
+    start(vm, "urgent")?;
+    let class = scheduling(vm, "urgent")?;
+    ensure!(class.ends_with(" 7 2"), "{class}");
+    stop(vm, "batch")?;
+    stop(vm, "urgent")
+}
+
+pub fn devices_are_given_by_name(lab: &mut Lab) -> Outcome {
+    let vm = node(lab)?;
+    start(vm, "modem")?;
+    vm.probe("modem", &["write", "/dev/line/0", "hello"])?;
+    let names = vm.probe("modem", &["list", "/dev"])?;
+    let has = |name: &str| names.lines().any(|line| line == name);
+    ensure!(has("line") && !has("vda") && !has("kmsg") && !has("ttyUSB7"), "{names}");
+    stop(vm, "modem")?;
+    let said = refusal(vm, "plugless")?;
+    ensure!(said.contains("cannot find device '/dev/ttyUSB7'"), "{said}");
     Ok(())
 }

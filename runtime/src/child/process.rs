@@ -90,6 +90,16 @@ impl<'p> Child<'p> {
         Ok(())
     }
 
+    /// Always set, as the score is.
+    pub(super) fn set_scheduler(&self) -> Outcome<'p> {
+        Ok(child::set_scheduler(&self.plan.process.scheduling)?)
+    }
+
+    pub(super) fn set_io_priority(&self) -> Outcome<'p> {
+        let Some(priority) = self.plan.process.io_priority else { return Ok(()) };
+        Ok(child::set_io_priority(priority)?)
+    }
+
     pub(super) fn set_umask(&self) -> Outcome<'p> {
         rustix::process::umask(self.plan.process.umask);
         Ok(())

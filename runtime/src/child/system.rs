@@ -3,14 +3,14 @@
 use std::ffi::CStr;
 use std::os::fd::AsFd;
 
-use rustix::fs::{FileType, Mode, OFlags, fstat, makedev, mknodat, openat, symlinkat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, chownat, fstat, makedev, mknodat, openat, symlinkat};
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
 use super::api::{NOTHING, READ_ONLY, attach, new_mount};
 use super::root::is_null;
 use super::{Child, Outcome, RootRef, about, need};
-use crate::resolve::{ensure_plain_dir, open};
+use crate::resolve::{ensure_parent, ensure_plain_dir, open};
 use crate::sys::child::place;
 
 /// Name, major and minor number; Documentation/admin-guide/devices.txt.
@@ -111,6 +111,21 @@ impl<'p> Child<'p> {
         let mount = new_mount(kind, options, attributes)?;
         let target = ensure_plain_dir(need(self.dev.as_ref())?.as_fd(), name)?;
         attach(mount.as_fd(), target.as_fd())
+    }
+
+    /// Below the container's own /dev, where nothing of the image is on the way. That something is there already is a
+    /// fault: a device never takes the place of another.
+    pub(super) fn make_devices(&self, root: RootRef<'p>) -> Outcome<'p> {
+        let dev = need(self.dev.as_ref())?;
+        for (index, device) in root.devices.iter().enumerate() {
+            let make = || {
+                let (parent, name) = ensure_parent(dev.as_fd(), &device.place)?;
+                mknodat(&parent, name, device.kind, device.mode, device.number)?;
+                chownat(&parent, name, Some(device.uid), Some(device.gid), AtFlags::SYMLINK_NOFOLLOW)
+            };
+            make().map_err(about(index, &device.target))?;
+        }
+        Ok(())
     }
 
     pub(super) fn mount_sys(&self, root: RootRef<'p>) -> Outcome<'p> {

@@ -9,8 +9,8 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat, opena
 use rustix::mount::{MountAttrFlags, OpenTreeFlags, open_tree};
 
 use super::{
-    FilePlan, Lifted, MountPlan, RootPlan, SeedPlan, Source, SysctlPlan, Upper, c_string, invalid, open,
-    system,
+    FilePlan, Lifted, MountPlan, RootPlan, SeedPlan, Source, SysctlPlan, Upper, c_string, devices, invalid,
+    open, system,
 };
 use crate::resolve::{self, Kind, Target};
 use crate::spawn::SpawnError;
@@ -43,6 +43,7 @@ pub(super) fn plan(spec: &Spec, lifted: &mut Lifted) -> Result<RootPlan, SpawnEr
         privileged: spec.privileged,
         shm_size: c_string("shm_size", spec.shm_size.to_string())?,
         seeds: spec.seeds.iter().map(|one| seed(one, lifted)).collect::<Result<_, _>>()?,
+        devices: devices::plan(spec)?,
         files: files(&spec.files)?,
         mounts: mounts(&spec.mounts, lifted)?,
         workdir: target("cwd", &spec.process.cwd)?,

@@ -4,13 +4,15 @@
 //! in the child.
 
 pub(crate) mod container;
+mod devices;
 mod process;
+mod scheduling;
 
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
-use rustix::fs::Mode;
+use rustix::fs::{Dev, FileType, Gid, Mode, Uid};
 use rustix::process::{Resource, Rlimit};
 
 use crate::resolve::{Kind, Target};
@@ -70,6 +72,7 @@ pub(crate) struct RootPlan {
     pub(crate) privileged: bool,
     pub(crate) shm_size: CString,
     pub(crate) seeds: Vec<SeedPlan>,
+    pub(crate) devices: Vec<DevicePlan>,
     pub(crate) files: Vec<FilePlan>,
     pub(crate) mounts: Vec<MountPlan>,
     pub(crate) workdir: Target,
@@ -94,6 +97,18 @@ pub(crate) struct SeedPlan {
     pub(crate) name: CString,
     pub(crate) from: Option<Target>,
     pub(crate) own: bool,
+}
+
+pub(crate) struct DevicePlan {
+    /// As the unit writes it.
+    pub(crate) target: CString,
+    /// The same below /dev.
+    pub(crate) place: Target,
+    pub(crate) kind: FileType,
+    pub(crate) number: Dev,
+    pub(crate) mode: Mode,
+    pub(crate) uid: Uid,
+    pub(crate) gid: Gid,
 }
 
 pub(crate) struct FilePlan {
@@ -136,6 +151,10 @@ pub(crate) struct ProcessPlan {
     pub(crate) argv: Strings,
     pub(crate) umask: Mode,
     pub(crate) rlimits: Vec<RlimitPlan>,
+    /// For sched_setattr(2).
+    pub(crate) scheduling: libc::sched_attr,
+    /// Class and level, ioprio_set(2).
+    pub(crate) io_priority: Option<u16>,
     pub(crate) user: CString,
     pub(crate) groups: Vec<CString>,
     pub(crate) cwd: CString,

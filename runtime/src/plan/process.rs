@@ -5,7 +5,7 @@ use std::ffi::CString;
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit};
 
-use super::{ProcessPlan, RlimitPlan, Work, c_string, invalid};
+use super::{ProcessPlan, RlimitPlan, Work, c_string, invalid, scheduling};
 use crate::spawn::SpawnError;
 use crate::spec::{DEFAULT_PATH, Process};
 use crate::sys::strings::Strings;
@@ -30,6 +30,8 @@ pub(super) fn plan(process: &Process) -> Result<ProcessPlan, SpawnError> {
         argv: Strings::new(c_strings("argv", &process.argv)?, 0),
         umask: Mode::from_raw_mode(process.umask),
         rlimits: rlimits(process)?,
+        scheduling: scheduling::attributes(&process.scheduling)?,
+        io_priority: process.io_priority.map(scheduling::io_priority),
         user: c_string("user", &process.user.user)?,
         groups: c_strings("groups", &process.user.groups)?,
         cwd: c_string("cwd", &process.cwd)?,

@@ -77,6 +77,22 @@ pub(crate) fn join_new_keyring() -> Result<(), Errno> {
     }
 }
 
+/// sched_setattr(2) of the caller.
+pub(crate) fn set_scheduler(attributes: &libc::sched_attr) -> Result<(), Errno> {
+    let (own, flags) = (0, 0);
+    // SAFETY: the kernel reads as many bytes as `size` says, which is the size of the struct, and writes at most there.
+    check(unsafe { libc::syscall(libc::SYS_sched_setattr, own, std::ptr::from_ref(attributes), flags) })
+        .map(drop)
+}
+
+/// ioprio_set(2) of the caller: class and level in one number.
+pub(crate) fn set_io_priority(priority: u16) -> Result<(), Errno> {
+    const IOPRIO_WHO_PROCESS: libc::c_int = 1;
+    let (own, priority) = (0, libc::c_int::from(priority));
+    // SAFETY: takes no pointers.
+    check(unsafe { libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, own, priority) }).map(drop)
+}
+
 /// Whether the working directory is below the root: getcwd(2) says `(unreachable)` otherwise, which libc hides.
 pub(crate) fn cwd_is_reachable() -> Result<bool, Errno> {
     let mut buffer = [0_u8; libc::PATH_MAX as usize];

@@ -1,7 +1,8 @@
 //! What a container sees of itself.
 
 use berth_runtime::Capabilities;
-use berth_runtime::spec::{File, Mount, MountSource, Network, Writable};
+use berth_runtime::spec::{Device, File, Mount, MountSource, Network, Writable};
+use berth_units::spec::{IoPriority, SchedulerPolicy, Scheduling};
 
 use crate::sandbox::{Sandbox, run, succeed};
 
@@ -247,6 +248,42 @@ fn sysctls_limits_umask_and_scores_are_set() {
     spec.process.oom_score_adj = 500;
     spec.process.cwd = "/made/for/it".to_owned();
     assert_eq!(succeed(&spec), "80\n4096\n0027\n100\n200\n500\n/made/for/it\n");
+}
+
+#[test]
+fn devices_of_the_node_are_given_by_name() {
+    let sandbox = Sandbox::new();
+    let script = "stat -c '%n %F %t:%T %a %u:%g' /dev/full /dev/in/zero /dev/odd; head -c 3 /dev/in/zero | wc -c; \
+                  test -e /dev/kmsg || echo no kmsg";
+    let mut spec = sandbox.spec(script);
+    let device = |source: &str, target: &str| Device {
+        source: source.into(),
+        target: target.to_owned(),
+        mode: Some(0o640),
+        uid: 101,
+        gid: 102,
+    };
+    spec.process.user.user = "web".to_owned();
+    spec.devices = vec![device("/dev/zero", "/dev/in/zero"), device("/dev/null", "/dev/odd")];
+    let expect = "/dev/full character special file 1:7 666 0:0\n\
+                  /dev/in/zero character special file 1:5 640 101:102\n\
+                  /dev/odd character special file 1:3 640 101:102\n3\nno kmsg\n";
+    assert_eq!(succeed(&spec), expect);
+    // Its mode is all that holds a container back: root has no right to pass over it.
+    spec.process.user.user.clear();
+    let denied = run(&spec);
+    assert!(denied.stderr.contains("/dev/in/zero: Permission denied"), "{denied:?}");
+}
+
+#[test]
+fn it_is_scheduled_as_asked() {
+    let sandbox = Sandbox::new();
+    // Nice value, real-time priority and policy: proc(5).
+    let mut spec = sandbox.spec("cut -d' ' -f19,40,41 /proc/self/stat; ionice");
+    assert_eq!(succeed(&spec), "0 0 0\nnone: prio 0\n");
+    spec.process.scheduling = Scheduling { nice: 5, policy: SchedulerPolicy::Batch, ..Scheduling::default() };
+    spec.process.io_priority = Some(IoPriority::BestEffort(6));
+    assert_eq!(succeed(&spec), "5 0 3\nbest-effort: prio 6\n");
 }
 
 #[test]

@@ -49,14 +49,16 @@ fn it_is_in_every_namespace_and_in_the_cgroup() {
     let script = "for ns in mnt pid net ipc uts cgroup; do \
                     test $(readlink /proc/1/ns/$ns) = $(readlink /proc/self/ns/$ns) || echo other $ns; done; \
                   hostname; cat /proc/self/cgroup | grep ^0:; ls /proc/self/fd | wc -l; pwd; \
-                  grep -E '^(CapBnd|CapEff|NoNewPrivs)' /proc/self/status | cut -f2; cat /proc/self/oom_score_adj";
+                  grep -E '^(CapBnd|CapEff|NoNewPrivs)' /proc/self/status | cut -f2; cat /proc/self/oom_score_adj; \
+                  cut -d' ' -f19 /proc/self/stat";
     let mut target = waiting.target(&sandbox, script);
     target.process.cwd = "/etc".to_owned();
     target.process.oom_score_adj = 300;
+    target.process.scheduling.nice = 7;
     let target: ExecSpec = serde_json::from_str(&serde_json::to_string(&target).unwrap()).unwrap();
     let outcome = collect(|stdio| exec(&target, stdio).unwrap());
     let none = "0000000000000000";
-    assert_eq!(outcome.stdout, format!("box\n0::/\n4\n/etc\n{none}\n{none}\n1\n300\n"));
+    assert_eq!(outcome.stdout, format!("box\n0::/\n4\n/etc\n{none}\n{none}\n1\n300\n7\n"));
     assert_eq!((outcome.code, outcome.stderr.as_str()), (0, ""));
     waiting.end();
 }

@@ -81,7 +81,7 @@ pub(super) fn fields(unit: &Unit, see: &mut See<'_>) {
         description, documentation, enabled, start, labels,
         image, rootfs, process, env,
         memory, cpu, pids, io, cpuset, hugetlb, hugetlb_rsvd, cgroup_raw,
-        mounts, network, hostname, networks, ports, sockets,
+        devices, mounts, network, hostname, networks, ports, sockets,
         kind, schedule, job, remain_after_exit, depends, after, before, conflicts, wait_for, conditions,
         ready, watchdog, health, start_timeout, runtime_max, restart, on_failure, on_success, stop,
         reload, hooks, log, security,
@@ -101,6 +101,7 @@ pub(super) fn fields(unit: &Unit, see: &mut See<'_>) {
     entries(see, key!("hugetlb"), hugetlb);
     hidden(see, key!("hugetlb_rsvd"), hugetlb_rsvd);
     entries(see, key!("cgroup.raw"), cgroup_raw);
+    entries(see, key!("devices"), devices);
     entries(see, key!("mounts"), mounts);
     hidden(see, key!("network.mode"), network);
     hidden(see, key!("network.hostname"), hostname);
@@ -135,7 +136,10 @@ pub(super) fn fields(unit: &Unit, see: &mut See<'_>) {
 }
 
 fn program(see: &mut See<'_>, process: &Process) {
-    let Process { entrypoint, args, workdir, user, groups, umask, rlimits, oom_score_adj } = process;
+    #[rustfmt::skip]
+    let Process {
+        entrypoint, args, workdir, user, groups, umask, rlimits, oom_score_adj, scheduling, io_priority,
+    } = process;
     hidden(see, key!("process.entrypoint"), entrypoint);
     hidden(see, key!("process.args"), args);
     hidden(see, key!("process.workdir"), workdir);
@@ -144,6 +148,8 @@ fn program(see: &mut See<'_>, process: &Process) {
     hidden(see, key!("process.umask"), umask);
     entries(see, key!("process.rlimits"), rlimits);
     hidden(see, key!("process.oom_score_adj"), oom_score_adj);
+    hidden(see, key!("process.scheduler"), scheduling);
+    hidden(see, key!("process.io_priority"), io_priority);
 }
 
 fn resources(see: &mut See<'_>, (memory, cpu, pids, io): (&Memory, &Cpu, &Pids, &Io)) {

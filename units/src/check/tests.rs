@@ -209,12 +209,35 @@ fn one_unit_against_itself() {
         &["a:cgroup.raw = {\"hugetlb.2MB.max\" = 0}"],
         &["a:3 BU0440 'hugetlb.2MB.max' is written by a key of its own"],
     );
-    check(&["a:cgroup.raw = {\"cpu.weight.nice\" = 5}"], &[]);
+    check(&["a:cgroup.raw = {\"memory.peak\" = 0}"], &[]);
     check(
         &["a:cpuset.partition = 'root'"],
         &["a:3 BU0441 a partition has no processors without cpuset.cpus"],
     );
     check(&["a:cpuset = {partition = 'root', cpus = '1'}"], &[]);
+    check(&["a:process.scheduler = {policy = 'fifo'}"], &["a:3 BU0442 this policy has no default priority"]);
+    check(
+        &["a:process.scheduler = {policy = 'deadline', runtime = '5ms', deadline = '2ms'}"],
+        &["a:3 BU0442 the times of deadline are in the wrong order"],
+    );
+    check(
+        &["a:process = {nice = 3, scheduler.policy = 'rr', scheduler.priority = 1}"],
+        &["a:3 BU0110 'process.nice' has no effect with this process.scheduler.policy"],
+    );
+    check(&["a:process = {nice = 3, scheduler.policy = 'batch'}"], &[]);
+    check(&["a:devices.d = {uid = 1}"], &["a:3 BU0443 device 'd' has no source"]);
+    check(
+        &["a:devices.d = {source = '/dev/ttyS0', target = '/dev/pts/0'}"],
+        &["a:3 BU0444 every container has a '/dev/pts/0' of its own"],
+    );
+    check(
+        &["a:devices.d.source = '/dev/ttyS0';devices.e = {source = '/dev/ttyS1', target = '/dev/ttyS0'}"],
+        &["a:4 BU0444 devices 'd' and 'e' have the same target '/dev/ttyS0'"],
+    );
+    check(
+        &["a:security.profile = 'privileged';devices.d.source = '/dev/ttyS0'"],
+        &["a:4 BU0110 a privileged unit has all devices of the node"],
+    );
     check(
         &["a:stop.timeout = '1m'"],
         &["a:3 BU0407 stop.timeout 1m is longer than the node waits at a shutdown, 30s"],

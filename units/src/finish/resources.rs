@@ -9,13 +9,14 @@ use crate::resolve::Origin;
 use crate::spec::{Partition, Unit};
 
 /// Files of a cgroup that keys write. Those of `hugetlb` begin alike and are not listed.
-const KEYED: [&str; 24] = [
+const KEYED: [&str; 25] = [
     "cpu.idle",
     "cpu.max",
     "cpu.max.burst",
     "cpu.uclamp.max",
     "cpu.uclamp.min",
     "cpu.weight",
+    "cpu.weight.nice",
     "cpuset.cpus",
     "cpuset.cpus.exclusive",
     "cpuset.cpus.partition",

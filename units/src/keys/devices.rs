@@ -1,14 +1,22 @@
 //! `[devices.NAME]` and other hardware that a unit is given.
 
-use super::draft::ContainerDraft;
+use super::draft::{ContainerDraft, fit};
 use super::forms::{CDI, DEVICE_ACCESS, DEVICE_RULE, HEX_ID, SUBSYSTEM};
 use super::planned_word;
 use super::{
-    Key, Section, Take, Text, Word, later, planned, planned_named, planned_required, planned_section,
+    Key, Section, Take, Text, Word, key, later, named, planned, planned_named, planned_required,
+    planned_section,
 };
 
 pub(super) const SECTIONS: &[Section<ContainerDraft>] = &[
-    planned_named("devices", Text::Entry, "Devices that it is given, by name."),
+    named(
+        "devices",
+        Text::Entry,
+        |d, at| {
+            d.device(at);
+        },
+        "Devices of the node that it is given, by name.",
+    ),
     planned_section("devices.*.match", "Finds the device by what it is."),
     planned_named("net_devices", Text::Interface, "Interfaces of the node that are moved into it."),
 ];
@@ -17,13 +25,43 @@ pub(super) const SECTIONS: &[Section<ContainerDraft>] = &[
 const ID_MAX: i64 = 4_294_967_294;
 
 pub(super) const KEYS: &[Key<ContainerDraft>] = &[
-    planned("devices.*.source", "", Take::Text(Text::Device, later), "Path on the node."),
-    planned("devices.*.target", "the source", Take::Text(Text::Device, later), "Path in the container."),
+    key(
+        "devices.*.source",
+        "",
+        Take::Text(Text::Device, |d, at, v| d.device(at).source = Some(v)),
+        "Path on the node.",
+    ),
+    key(
+        "devices.*.target",
+        "the source",
+        Take::Text(Text::Device, |d, at, v| d.device(at).target = Some(v)),
+        "Path in the container.",
+    ),
     planned("devices.*.access", "\"rw\"", Take::Text(Text::Form(&DEVICE_ACCESS), later), "What it may do."),
-    planned("devices.*.mode", "the node's", Take::Mode(later), "Mode of the device file."),
-    planned("devices.*.uid", "0", Take::Int(0, ID_MAX, later), "Owner of the device file."),
-    planned("devices.*.gid", "0", Take::Int(0, ID_MAX, later), "Group of the device file."),
-    planned("devices.*.required", "true", Take::Bool(later), "It does not start without the device."),
+    key(
+        "devices.*.mode",
+        "the node's",
+        Take::Mode(|d, at, v| d.device(at).mode = Some(v)),
+        "Mode of the device file.",
+    ),
+    key(
+        "devices.*.uid",
+        "0",
+        Take::Int(0, ID_MAX, |d, at, v| d.device(at).uid = fit(v)),
+        "Owner of the device file.",
+    ),
+    key(
+        "devices.*.gid",
+        "0",
+        Take::Int(0, ID_MAX, |d, at, v| d.device(at).gid = fit(v)),
+        "Group of the device file.",
+    ),
+    key(
+        "devices.*.required",
+        "true",
+        Take::Bool(|d, at, v| d.device(at).required = Some(v)),
+        "It does not start without the device.",
+    ),
     planned("devices.*.on_unplug", "\"stop\"", Take::Words(ON_UNPLUG), "When the device goes away."),
     planned("devices.*.match.subsystem", "", Take::Text(Text::Form(&SUBSYSTEM), later), "Kind of device."),
     planned("devices.*.match.vendor", "", Take::Text(Text::Form(&HEX_ID), later), "Vendor id."),

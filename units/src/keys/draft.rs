@@ -13,6 +13,7 @@ pub(crate) struct ContainerDraft {
     pub unit: Unit,
     pub image: Option<Reference>,
     pub mounts: BTreeMap<String, MountDraft>,
+    pub devices: BTreeMap<String, DeviceDraft>,
     pub ports: BTreeMap<String, PortDraft>,
     pub checks: BTreeMap<String, CheckDraft>,
     pub sockets: BTreeMap<String, SocketDraft>,
@@ -28,6 +29,7 @@ impl ContainerDraft {
             unit: Unit::new(name, stand_in),
             image: None,
             mounts: BTreeMap::new(),
+            devices: BTreeMap::new(),
             ports: BTreeMap::new(),
             checks: BTreeMap::new(),
             sockets: BTreeMap::new(),
@@ -38,6 +40,10 @@ impl ContainerDraft {
 
     pub fn mount(&mut self, name: &str) -> &mut MountDraft {
         self.mounts.entry(name.to_owned()).or_default()
+    }
+
+    pub fn device(&mut self, name: &str) -> &mut DeviceDraft {
+        self.devices.entry(name.to_owned()).or_default()
     }
 
     pub fn port(&mut self, name: &str) -> &mut PortDraft {
@@ -87,6 +93,17 @@ pub(crate) struct MountDraft {
     pub target: Option<String>,
     pub read_only: Option<bool>,
     pub exec: bool,
+}
+
+/// `[devices.NAME]`.
+#[derive(Default)]
+pub(crate) struct DeviceDraft {
+    pub source: Option<String>,
+    pub target: Option<String>,
+    pub mode: Option<u32>,
+    pub uid: u32,
+    pub gid: u32,
+    pub required: Option<bool>,
 }
 
 /// `[ports.NAME]`.

@@ -4,14 +4,13 @@ use std::time::Duration;
 
 use super::draft::{ContainerDraft, fit};
 use super::forms::{IO_PRIORITY, TIMEZONE};
-use super::{
-    Key, Section, Take, Text, Word, key, later, named, planned, planned_section, planned_word, section,
-};
+use super::{Key, Section, Take, Text, Word, key, later, named, planned, planned_word, section, word};
+use crate::spec::{IoPriority, SchedulerPolicy, Scheduling};
 
 pub(super) const SECTIONS: &[Section<ContainerDraft>] = &[
     section("process", "What runs."),
     named("process.rlimits", Text::Rlimit, |_, _| (), "Resource limits (setrlimit(2)) by lower-case name."),
-    planned_section("process.scheduler", "How the kernel schedules it."),
+    section("process.scheduler", "How the kernel schedules it."),
 ];
 
 pub(super) const KEYS: &[Key<ContainerDraft>] = &[
@@ -63,20 +62,50 @@ pub(super) const KEYS: &[Key<ContainerDraft>] = &[
         "Run it below a small init that reaps and passes signals.",
     ),
     planned("process.timezone", "the image's", Take::Text(Text::Form(&TIMEZONE), later), "Its time zone."),
-    planned("process.nice", "0", Take::Int(-20, 19, later), "Share of a processor; 19 yields to all."),
-    planned(
+    key(
+        "process.nice",
+        "0",
+        Take::Int(-20, 19, |d, _, v| scheduling(d).nice = fit(v)),
+        "Share of a processor; 19 yields to all.",
+    ),
+    key(
         "process.io_priority",
         "the kernel's",
-        Take::Text(Text::Form(&IO_PRIORITY), later),
+        Take::Text(Text::Form(&IO_PRIORITY), |d, _, v| d.unit.process.io_priority = IoPriority::parse(&v)),
         "ioprio_set(2).",
     ),
     planned("process.coredump", "\"off\"", Take::Words(COREDUMP), "What becomes of core dumps."),
-    planned("process.scheduler.policy", "\"other\"", Take::Words(POLICY), "sched(7)."),
-    planned("process.scheduler.priority", "0", Take::Int(0, 99, later), "Of fifo and rr."),
-    planned("process.scheduler.runtime", "", Take::Duration(MILLI, SECOND, later), "Of deadline."),
-    planned("process.scheduler.deadline", "", Take::Duration(MILLI, SECOND, later), "Of deadline."),
-    planned("process.scheduler.period", "", Take::Duration(MILLI, SECOND, later), "Of deadline."),
-    planned("process.scheduler.reset_on_fork", "false", Take::Bool(later), "Children do not inherit it."),
+    key("process.scheduler.policy", "\"other\"", Take::Words(POLICY), "sched(7)."),
+    key(
+        "process.scheduler.priority",
+        "",
+        Take::Int(1, 99, |d, _, v| scheduling(d).priority = fit(v)),
+        "Of fifo and rr.",
+    ),
+    key(
+        "process.scheduler.runtime",
+        "",
+        Take::Duration(MILLI, SECOND, |d, _, v| scheduling(d).runtime = v),
+        "Of deadline: processor time in each period.",
+    ),
+    key(
+        "process.scheduler.deadline",
+        "",
+        Take::Duration(MILLI, SECOND, |d, _, v| scheduling(d).deadline = v),
+        "Of deadline: until when in a period it has that time.",
+    ),
+    key(
+        "process.scheduler.period",
+        "process.scheduler.deadline",
+        Take::Duration(MILLI, SECOND, |d, _, v| scheduling(d).period = v),
+        "Of deadline.",
+    ),
+    key(
+        "process.scheduler.reset_on_fork",
+        "false",
+        Take::Bool(|d, _, v| scheduling(d).reset_on_fork = v),
+        "Children do not inherit it.",
+    ),
     planned("fd_store_max", "0", Take::Int(0, 1024, later), "Descriptors that it may leave with berth."),
 ];
 
@@ -90,10 +119,14 @@ const COREDUMP: &[Word<ContainerDraft>] =
     &[planned_word("off", "none is made"), planned_word("keep", "kept on the data partition")];
 
 const POLICY: &[Word<ContainerDraft>] = &[
-    planned_word("other", "SCHED_OTHER"),
-    planned_word("batch", "SCHED_BATCH"),
-    planned_word("idle", "SCHED_IDLE"),
-    planned_word("fifo", "SCHED_FIFO"),
-    planned_word("rr", "SCHED_RR"),
-    planned_word("deadline", "SCHED_DEADLINE"),
+    word("other", "SCHED_OTHER", |d, _| scheduling(d).policy = SchedulerPolicy::Other),
+    word("batch", "SCHED_BATCH", |d, _| scheduling(d).policy = SchedulerPolicy::Batch),
+    word("idle", "SCHED_IDLE", |d, _| scheduling(d).policy = SchedulerPolicy::Idle),
+    word("fifo", "SCHED_FIFO", |d, _| scheduling(d).policy = SchedulerPolicy::Fifo),
+    word("rr", "SCHED_RR", |d, _| scheduling(d).policy = SchedulerPolicy::Rr),
+    word("deadline", "SCHED_DEADLINE", |d, _| scheduling(d).policy = SchedulerPolicy::Deadline),
 ];
+
+fn scheduling(draft: &mut ContainerDraft) -> &mut Scheduling {
+    &mut draft.unit.process.scheduling
+}

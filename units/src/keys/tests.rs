@@ -46,6 +46,14 @@ pub(super) fn table() -> &'static [Row] {
 /// Key, lines that go with it, value that is taken, value that is not, code of the fault.
 type Case = (&'static str, &'static str, &'static str, &'static str, u16);
 
+/// What a deadline needs beside its runtime, its deadline, or its period.
+const DEADLINE: &str = "process.scheduler.policy = \"deadline\"\nprocess.scheduler.deadline = \"10ms\"";
+const RUNTIME: &str = "process.scheduler.policy = \"deadline\"\nprocess.scheduler.runtime = \"2ms\"";
+const DEADLINE_WHOLE: &str = "process.scheduler.policy = \"deadline\"\nprocess.scheduler.deadline = \"10ms\"\n\
+                              process.scheduler.runtime = \"2ms\"";
+
+const DEVICE: &str = "devices.d.source = \"/dev/ttyS1\"";
+
 const CONTAINER_CASES: &[Case] = &[
     ("description", "", r#""Shop""#, r#""two\nlines""#, 105),
     ("documentation", "", r#"["https://example.com/x"]"#, r#"["no scheme"]"#, 105),
@@ -66,6 +74,21 @@ const CONTAINER_CASES: &[Case] = &[
     ("process.umask", "", r#""0027""#, "27", 105),
     ("process.rlimits.nofile", "", r#""1024:65536""#, r#""2:1""#, 105),
     ("process.oom_score_adj", "", "-500", "1001", 106),
+    ("process.nice", "", "-5", "20", 106),
+    ("process.io_priority", "", r#""be:4""#, r#""be:8""#, 105),
+    ("process.io_priority", "", r#""idle""#, r#""rt""#, 105),
+    ("process.scheduler.policy", "", r#""batch""#, r#""normal""#, 107),
+    ("process.scheduler.priority", r#"process.scheduler.policy = "fifo""#, "99", "100", 106),
+    ("process.scheduler.runtime", DEADLINE, r#""1ms""#, r#""2s""#, 106),
+    ("process.scheduler.deadline", RUNTIME, r#""10ms""#, r#""1us""#, 106),
+    ("process.scheduler.period", DEADLINE_WHOLE, r#""100ms""#, r#""0s""#, 106),
+    ("process.scheduler.reset_on_fork", "", "true", "1", 104),
+    ("devices.d.source", "", r#""/dev/ttyS1""#, r#""/etc/x""#, 105),
+    ("devices.d.target", DEVICE, r#""/dev/modem""#, r#""/dev""#, 105),
+    ("devices.d.mode", DEVICE, r#""0660""#, "660", 105),
+    ("devices.d.uid", DEVICE, "1000", "-1", 106),
+    ("devices.d.gid", DEVICE, "20", "4294967295", 106),
+    ("devices.d.required", DEVICE, "false", "0", 104),
     ("env.LOG_LEVEL", "", r#""info""#, "1", 104),
     ("memory.max", "", r#""25%""#, r#""256MB""#, 105),
     ("memory.high", "", "4096", r#""0%""#, 105),

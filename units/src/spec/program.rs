@@ -1,6 +1,7 @@
 //! Which image runs, the root that is made of it, the process, and its output.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -65,6 +66,76 @@ pub struct Process {
     pub rlimits: BTreeMap<String, (u64, u64)>,
     /// -1000 to 1000.
     pub oom_score_adj: i16,
+    /// How the kernel schedules it.
+    pub scheduling: Scheduling,
+    /// ioprio_set(2); none is the kernel's.
+    pub io_priority: Option<IoPriority>,
+}
+
+/// `process.nice` and `[process.scheduler]`: sched(7).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scheduling {
+    /// -20 to 19, of the policies that have no priority.
+    pub nice: i8,
+    /// Which scheduler.
+    pub policy: SchedulerPolicy,
+    /// 1 to 99, of fifo and rr.
+    pub priority: u8,
+    /// Of deadline: so much time of a processor,
+    pub runtime: Duration,
+    /// so long after the begin of a period,
+    pub deadline: Duration,
+    /// in each of these; zero is the same as the deadline.
+    pub period: Duration,
+    /// Children do not inherit it.
+    pub reset_on_fork: bool,
+}
+
+/// `process.scheduler.policy`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SchedulerPolicy {
+    /// SCHED_OTHER.
+    #[default]
+    Other,
+    /// SCHED_BATCH.
+    Batch,
+    /// SCHED_IDLE.
+    Idle,
+    /// SCHED_FIFO.
+    Fifo,
+    /// SCHED_RR.
+    Rr,
+    /// SCHED_DEADLINE.
+    Deadline,
+}
+
+/// `process.io_priority`; levels are from 0, the first, to 7.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IoPriority {
+    /// IOPRIO_CLASS_RT.
+    RealTime(u8),
+    /// IOPRIO_CLASS_BE.
+    BestEffort(u8),
+    /// IOPRIO_CLASS_IDLE.
+    Idle,
+}
+
+impl IoPriority {
+    /// `be:4`, `rt:0` or `idle`.
+    pub fn parse(text: &str) -> Option<Self> {
+        if text == "idle" {
+            return Some(Self::Idle);
+        }
+        let (class, level) = text.split_once(':')?;
+        let level = Some(level).filter(|level| level.len() == 1)?.parse().ok().filter(|level| *level <= 7)?;
+        match class {
+            "rt" => Some(Self::RealTime(level)),
+            "be" => Some(Self::BestEffort(level)),
+            _ => None,
+        }
+    }
 }
 
 /// `[log]`.

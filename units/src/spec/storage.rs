@@ -47,6 +47,23 @@ pub enum MountSource {
     },
 }
 
+/// `[devices.NAME]`: a device of the node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Device {
+    /// Path on the node.
+    pub source: String,
+    /// Path in the container.
+    pub target: String,
+    /// Mode of its file; the node's where none is given.
+    pub mode: Option<u32>,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// The unit does not start without it.
+    pub required: bool,
+}
+
 /// `kind = "volume"`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Volume {

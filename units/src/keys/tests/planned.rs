@@ -167,6 +167,9 @@ fn company(row: &Row) -> String {
     if row.path.starts_with("mounts.") && row.path != "mounts.*.image" {
         lines += "mounts.default.volume = \"v\"\n";
     }
+    if row.path.starts_with("devices.") {
+        lines += "devices.default.source = \"/dev/vda\"\n";
+    }
     if row.path.starts_with("health.") {
         lines += "health.default.http = \"http://:80/\"\n";
     }
