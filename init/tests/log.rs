@@ -12,9 +12,11 @@ use std::time::{Duration, Instant};
 
 use berth_init::channel::Channel;
 use berth_units::Name;
-use berth_units::spec::{Log, LogSink};
+use berth_units::spec::{Log, Overflow, Rate};
 use berth_units::wire::log::Request;
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
+use rustix::time::Timespec;
 
 /// A root directory with a data partition of that many KiB; needs root, like the process itself.
 struct Root(PathBuf);
@@ -91,6 +93,11 @@ impl LogProcess {
     }
 }
 
+/// A log that drops nothing while there is room.
+fn unlimited() -> Log {
+    Log { rate: None, ..Log::default() }
+}
+
 /// Numbers that look like chance and are the same every time.
 struct Chance(u64);
 
@@ -144,7 +151,7 @@ fn number(text: &str) -> u32 {
 fn no_line_is_lost_or_doubled_over_a_hundred_kills() {
     static GOES_ON: AtomicBool = AtomicBool::new(true);
     let root = Root::new("kills", "1g");
-    let log = Log { to: LogSink::Store, max_size: 500_000, keep: 100_000 };
+    let log = Log { max_size: 500_000, keep: 100_000, ..unlimited() };
     let ((out, out_writer), (err, err_writer)) = (pipe(), pipe());
     let writers = [(out_writer, 1), (err_writer, 2)]
         .map(|(pipe, seed)| thread::spawn(move || write_while(pipe, seed, |_| GOES_ON.load(Relaxed))));
@@ -177,7 +184,7 @@ fn no_line_is_lost_or_doubled_over_a_hundred_kills() {
 #[test]
 fn rotation_keeps_the_newest_lines() {
     let root = Root::new("rotation", "10m");
-    let log = Log { to: LogSink::Store, max_size: 20_000, keep: 3 };
+    let log = Log { max_size: 20_000, keep: 3, ..unlimited() };
     let ((out, out_writer), (err, err_writer)) = (pipe(), pipe());
     let process = LogProcess::start(&root);
     process.add(&log, [&out, &err]);
@@ -202,7 +209,7 @@ fn rotation_keeps_the_newest_lines() {
 fn a_full_disk_stalls_nobody_and_drops_the_oldest() {
     const LINES: u32 = 30_000;
     let root = Root::new("full", "64k");
-    let log = Log { to: LogSink::Store, max_size: 100 << 20, keep: 1 };
+    let log = Log { max_size: 100 << 20, keep: 1, ..unlimited() };
     let ((out, mut out_writer), (err, _err_writer)) = (pipe(), pipe());
     let process = LogProcess::start(&root);
     process.add(&log, [&out, &err]);
@@ -231,6 +238,60 @@ fn a_full_disk_stalls_nobody_and_drops_the_oldest() {
     let count = thread::spawn(move || std::io::Read::read_to_end(&mut { reader }, &mut expect).unwrap());
     write_lines(OwnedFd::from(writer).into(), LINES, 3);
     assert_eq!(lost + found, count.join().unwrap() + last.len() + 1, "every byte is in the log or counted");
+}
+
+#[test]
+fn lines_over_the_rate_are_dropped_and_counted_over_a_kill() {
+    const LINES: u32 = 2000;
+    let root = Root::new("rate", "10m");
+    let log = Log { rate: Rate::parse("50/h"), ..Log::default() };
+    let ((out, out_writer), (err, _err_writer)) = (pipe(), pipe());
+    let process = LogProcess::start(&root);
+    process.add(&log, [&out, &err]);
+    write_lines(out_writer.try_clone().unwrap(), LINES, 5);
+    // All but a pipe's room has been read by then; what was counted is not forgotten with the process.
+    process.kill();
+    let process = LogProcess::start(&root);
+    process.add(&log, [&out, &err]);
+    process.end();
+    let lines = root.lines();
+    let (said, kept): (Vec<_>, Vec<_>) = lines
+        .iter()
+        .map(|line| line.splitn(3, ' ').nth(2).unwrap())
+        .partition(|text| text.starts_with("berth: "));
+    assert!((50..=100).contains(&kept.len()), "{} lines for two processes", kept.len());
+    assert!(said.iter().all(|text| text.ends_with(" dropped, over log.rate 50/h")), "{said:?}");
+    let count = |text: &&str| text.split(' ').nth(1).unwrap().parse::<usize>().unwrap();
+    let dropped: usize = said.iter().map(count).sum();
+    assert_eq!(kept.len() + dropped, LINES as usize, "every line is in the log or counted");
+}
+
+#[test]
+fn a_unit_that_blocks_waits_for_the_disk() {
+    const LINES: u32 = 30_000;
+    let root = Root::new("block", "64k");
+    let log = Log { max_size: 100 << 20, overflow: Overflow::Block, ..unlimited() };
+    let ((out, out_writer), (err, _err_writer)) = (pipe(), pipe());
+    let process = LogProcess::start(&root);
+    process.add(&log, [&out, &err]);
+    let seen = out_writer.try_clone().unwrap();
+    let writer = thread::spawn(move || write_lines(out_writer, LINES, 3));
+    let limit = Instant::now() + Duration::from_secs(20);
+    // Its spool is full, and nobody reads any more: the pipe is full at one look after the other.
+    let mut full = 0;
+    while full < 20 {
+        assert!(Instant::now() < limit && !writer.is_finished(), "it did not have to wait");
+        let mut fds = [PollFd::new(&seen, PollFlags::OUT)];
+        let has_room = poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap() > 0;
+        full = if has_room { 0 } else { full + 1 };
+        thread::sleep(Duration::from_millis(20));
+    }
+    drop(seen);
+    mount_remount(root.data(), MountFlags::empty(), c"size=64m").unwrap();
+    writer.join().unwrap();
+    process.end();
+    let numbers: Vec<_> = stream(&root.lines(), "stdout").into_iter().map(number).collect();
+    assert_eq!(numbers, (0..LINES).collect::<Vec<_>>());
 }
 
 #[test]

@@ -12,6 +12,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub use drift::Setting;
 use limits::PARTITION;
@@ -247,6 +248,37 @@ impl Cgroup {
     /// The group is gone.
     pub fn open_events(&self) -> Result<OwnedFd, CgroupError> {
         self.open_read("cgroup.events").map(OwnedFd::from)
+    }
+
+    /// A trigger on `RESOURCE.pressure`: the descriptor has priority data (EPOLLPRI) once for each window in which
+    /// processes waited longer, until it is closed; accounting/psi.rst. `full` counts only when all of them wait.
+    ///
+    /// # Errors
+    /// The kernel counts no pressure (CONFIG_PSI, `psi=1`), or refuses the times.
+    pub fn pressure_trigger(
+        &self,
+        resource: &str,
+        full: bool,
+        (threshold, window): (Duration, Duration),
+    ) -> Result<OwnedFd, CgroupError> {
+        let knob = format!("{resource}.pressure");
+        let kind = if full { "full" } else { "some" };
+        let value = format!("{kind} {} {}", threshold.as_micros(), window.as_micros());
+        let flags = libc::O_CLOEXEC | libc::O_NONBLOCK;
+        let open = || {
+            let mut file =
+                OpenOptions::new().read(true).write(true).custom_flags(flags).open(self.path.join(&knob))?;
+            file.write_all(value.as_bytes())?;
+            Ok(OwnedFd::from(file))
+        };
+        open().map_err(|source| {
+            self.explain(&knob, source, |path, knob, source| CgroupError::Write {
+                path,
+                knob,
+                value: value.clone(),
+                source,
+            })
+        })
     }
 
     /// memory.events.

@@ -61,6 +61,7 @@ pub const MEANS: &[(&str, Means)] = &[
     ("hugetlb_rsvd", Means::Process),
     // Nobody knows what would undo it.
     ("cgroup", Means::Process),
+    ("pressure", Means::Rule),
     ("devices", Means::Process),
     ("mounts", Means::Process),
     ("network", Means::Process),

@@ -180,6 +180,8 @@ codes! {
         "A device is named by its path on the node.";
     DEVICE_TARGET = 444, "device in the place of another",
         "Each device has a path of its own below /dev, where every container has some already.";
+    PRESSURE_WINDOW = 445, "pressure beyond its window",
+        "The threshold is a part of the window: pressure that never comes would never be acted upon.";
     SCHEDULE_TIME = 470, "schedule without a time",
         "A schedule has at least one of `cron`, `every` and `on_boot`. A job that only runs when it is asked for has none.";
     CRON_NEVER = 471, "schedule that never comes",

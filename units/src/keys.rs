@@ -22,6 +22,7 @@ mod network;
 mod networking;
 mod node;
 mod order;
+mod pressure;
 mod process;
 mod resources;
 mod security;
@@ -164,6 +165,7 @@ pub(crate) static CONTAINER: Schema<ContainerDraft> = Schema {
         process::SECTIONS,
         environment::SECTIONS,
         resources::SECTIONS,
+        pressure::SECTIONS,
         mounts::SECTIONS,
         devices::SECTIONS,
         networking::SECTIONS,
@@ -180,6 +182,7 @@ pub(crate) static CONTAINER: Schema<ContainerDraft> = Schema {
         process::KEYS,
         environment::KEYS,
         resources::KEYS,
+        pressure::KEYS,
         mounts::KEYS,
         devices::KEYS,
         networking::KEYS,

@@ -29,6 +29,7 @@ pub mod observed;
 pub mod parse;
 mod path;
 pub mod plan;
+pub mod pressure;
 pub mod quantity;
 pub mod reference;
 mod resolve;

@@ -7,6 +7,7 @@ mod health;
 mod lifecycle;
 mod network;
 mod node;
+mod pressure;
 mod program;
 mod resources;
 mod security;
@@ -30,7 +31,10 @@ pub use lifecycle::{
 };
 pub use network::{Attachment, Ipv4Net, LISTEN_FD, Listen, Network, NetworkMode, Port, Protocol, Socket};
 pub use node::{Node, Uplink, UplinkMode};
-pub use program::{Image, IoPriority, Log, LogSink, Process, Rootfs, SchedulerPolicy, Scheduling, Upper};
+pub use pressure::{Pressure, PressureAction, PressureKind, Resource};
+pub use program::{
+    Image, IoPriority, Log, LogSink, Overflow, Process, Rate, Rootfs, SchedulerPolicy, Scheduling, Upper,
+};
 pub use resources::{Cpu, Cpuset, Io, IoLimit, Memory, OnOom, Partition, Pids, PrioClass};
 pub use security::{Profile, Security};
 pub use storage::{Device, Mount, MountSource, Retain, Volume};
@@ -106,6 +110,8 @@ pub struct Unit {
     pub hugetlb_rsvd: bool,
     /// Files of its cgroup that have no key, and what is written there.
     pub cgroup_raw: BTreeMap<String, String>,
+    /// What is done when it has to wait for resources, by name.
+    pub pressure: BTreeMap<String, Pressure>,
     /// Devices of the node that it is given, by name.
     pub devices: BTreeMap<String, Device>,
     /// By name, so that a drop-in can change one.
@@ -206,6 +212,7 @@ impl Unit {
             hugetlb: BTreeMap::new(),
             hugetlb_rsvd: false,
             cgroup_raw: BTreeMap::new(),
+            pressure: BTreeMap::new(),
             devices: BTreeMap::new(),
             mounts: BTreeMap::new(),
             network: NetworkMode::Bridge,

@@ -19,6 +19,8 @@ pub struct Checkpoint {
     pub positions: [u64; 2],
     /// Bytes lost that no line of the log tells of yet.
     pub dropped: u64,
+    /// Lines dropped that no line of the log tells of yet.
+    pub over: u64,
     /// A rotation has begun. No line is written before it is over.
     pub is_rotating: bool,
 }
@@ -28,8 +30,16 @@ impl Checkpoint {
         let mut out = [0; LEN];
         let [stdout, stderr] = self.positions;
         let (device, inode) = self.directory;
-        let fields =
-            [1 + u64::from(self.is_rotating), device, inode, self.log_len, stdout, stderr, self.dropped];
+        let fields = [
+            1 + u64::from(self.is_rotating),
+            device,
+            inode,
+            self.log_len,
+            stdout,
+            stderr,
+            self.dropped,
+            self.over,
+        ];
         for (place, field) in out.chunks_exact_mut(8).zip(fields) {
             place.copy_from_slice(&field.to_le_bytes());
         }
@@ -41,13 +51,14 @@ impl Checkpoint {
         for (field, place) in fields.iter_mut().zip(bytes.chunks_exact(8)) {
             *field = u64::from_le_bytes(place.try_into().ok()?);
         }
-        let [state, device, inode, log_len, stdout, stderr, dropped, _] = fields;
+        let [state, device, inode, log_len, stdout, stderr, dropped, over] = fields;
         // State 0 is a file that was made and never written.
         (state == 1 || state == 2).then_some(Self {
             directory: (device, inode),
             log_len,
             positions: [stdout, stderr],
             dropped,
+            over,
             is_rotating: state == 2,
         })
     }
@@ -91,6 +102,7 @@ mod tests {
             log_len: 3,
             positions: [4, u64::MAX],
             dropped: 6,
+            over: 7,
             is_rotating: true,
         };
         assert_eq!(Checkpoint::decode(&written.encode()), Some(written));

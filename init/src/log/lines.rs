@@ -1,25 +1,47 @@
 //! From bytes of a stream to lines of a log file. Pure.
 
-/// The longest text of one line, bytes. What is longer becomes several lines, each but the last marked.
-pub const LINE_MAX: usize = 16 << 10;
-
 /// Lines are made up to this many bytes at a time: a flood of empty lines grows thirtyfold by its prefixes.
 pub const STEP_MAX: usize = 64 << 10;
 
 /// After a piece of a line that goes on in the next.
 const CUT_MARK: &[u8] = b" [cut]";
 
-/// Appends every whole line of `bytes`, with `prefix` in front, to `out`; returns how many bytes they took.
+/// How lines are made of bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Form<'a> {
+    /// In front of each.
+    pub prefix: &'a [u8],
+    /// The longest text, bytes. What is longer becomes several lines, each but the last marked.
+    pub max_line: usize,
+    /// Nothing comes after these bytes: what has no end is a line, too.
+    pub is_ended: bool,
+}
+
+/// How many lines may be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// So many more.
+    pub left: u64,
+    /// Lines that were one too many.
+    pub over: u64,
+}
+
+/// Appends every whole line of `bytes` to `out`, as many as the budget has, and drops the rest; returns how many bytes
+/// they took.
 ///
-/// What has no end yet stays, unless it is over [`LINE_MAX`] or the stream `is_ended`; so does what comes after
-/// `out` has grown to [`STEP_MAX`].
-pub fn format_lines(prefix: &[u8], bytes: &[u8], is_ended: bool, out: &mut Vec<u8>) -> usize {
+/// What has no end yet stays, unless it is too long; so does what comes after `out` has grown to [`STEP_MAX`].
+pub fn format_lines(form: Form<'_>, bytes: &[u8], budget: &mut Budget, out: &mut Vec<u8>) -> usize {
     let mut rest = bytes;
     while out.len() < STEP_MAX
-        && let Some((text, mark, used)) = next_line(rest, is_ended)
+        && let Some((text, mark, used)) = next_line(rest, form)
     {
-        for part in [prefix, text, mark, b"\n"] {
-            out.extend_from_slice(part);
+        if budget.left > 0 {
+            budget.left -= 1;
+            for part in [form.prefix, text, mark, b"\n"] {
+                out.extend_from_slice(part);
+            }
+        } else {
+            budget.over += 1;
         }
         rest = rest.get(used..).unwrap_or_default();
     }
@@ -27,27 +49,30 @@ pub fn format_lines(prefix: &[u8], bytes: &[u8], is_ended: bool, out: &mut Vec<u
 }
 
 /// Text and mark of the first line, and the bytes that it takes.
-fn next_line(rest: &[u8], is_ended: bool) -> Option<(&[u8], &[u8], usize)> {
-    let window = rest.get(..=LINE_MAX).unwrap_or(rest);
+fn next_line<'b>(rest: &'b [u8], form: Form<'_>) -> Option<(&'b [u8], &'static [u8], usize)> {
+    let window = rest.get(..=form.max_line).unwrap_or(rest);
     let mut pieces = window.splitn(2, |byte| *byte == b'\n');
     let text = pieces.next().unwrap_or_default();
     if pieces.next().is_some() {
         return Some((text, b"", text.len() + 1));
     }
-    if rest.len() > LINE_MAX {
-        return Some((rest.get(..LINE_MAX)?, CUT_MARK, LINE_MAX));
+    if rest.len() > form.max_line {
+        return Some((rest.get(..form.max_line)?, CUT_MARK, form.max_line));
     }
-    (is_ended && !rest.is_empty()).then_some((rest, b"", rest.len()))
+    (form.is_ended && !rest.is_empty()).then_some((rest, b"", rest.len()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const LINE_MAX: usize = 1000;
+
     #[track_caller]
     fn check(bytes: &[u8], is_ended: bool, expect: &str, used: usize) {
         let mut out = Vec::new();
-        assert_eq!(format_lines(b"> ", bytes, is_ended, &mut out), used);
+        let form = Form { prefix: b"> ", max_line: LINE_MAX, is_ended };
+        assert_eq!(format_lines(form, bytes, &mut Budget { left: 9, over: 0 }, &mut out), used);
         assert_eq!(String::from_utf8(out).unwrap(), expect);
     }
 
@@ -64,8 +89,17 @@ mod tests {
     #[test]
     fn a_flood_of_empty_lines_comes_in_steps() {
         let mut out = Vec::new();
-        let used = format_lines(&[b'>'; 35], &[b'\n'; 100_000], false, &mut out);
+        let form = Form { prefix: &[b'>'; 35], max_line: LINE_MAX, is_ended: false };
+        let used = format_lines(form, &[b'\n'; 100_000], &mut Budget { left: u64::MAX, over: 0 }, &mut out);
         assert_eq!((used, out.len()), (STEP_MAX / 36 + 1, (STEP_MAX / 36 + 1) * 36));
+    }
+
+    #[test]
+    fn lines_over_the_budget_are_dropped_and_counted() {
+        let (mut out, mut budget) = (Vec::new(), Budget { left: 2, over: 5 });
+        let form = Form { prefix: b"", max_line: LINE_MAX, is_ended: false };
+        assert_eq!(format_lines(form, b"a\nb\nc\nd\ne", &mut budget, &mut out), 8);
+        assert_eq!((out.as_slice(), budget), (b"a\nb\n".as_slice(), Budget { left: 0, over: 7 }));
     }
 
     #[test]

@@ -9,6 +9,7 @@
 mod checkpoint;
 mod file;
 mod lines;
+mod meter;
 mod places;
 mod spool;
 mod unit;
@@ -17,7 +18,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use berth_units::Name;
 use berth_units::spec::Log;
@@ -36,6 +37,8 @@ use crate::kmsg::Chain;
 const REQUEST_MAX: usize = 4096;
 /// What an app can write while this process is away.
 const PIPE_SIZE: usize = 256 << 10;
+/// So that a wait that ends a little early does not begin again at once.
+const TICK: Duration = Duration::from_millis(1);
 /// A disk does not say when it has room again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -73,9 +76,13 @@ fn wait(channel: &Channel, units: &BTreeMap<Name, Unit>) -> io::Result<Ready> {
         || units.iter().flat_map(|(name, unit)| unit.pipes().map(move |(index, fd)| (name, index, fd)));
     let mut fds = vec![PollFd::new(channel, PollFlags::IN)];
     fds.extend(pipes().map(|(_, _, fd)| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
-    let is_failing = units.values().any(Unit::is_failing);
-    let retry = Timespec::try_from(RETRY).ok().filter(|_| is_failing);
-    rustix::io::retry_on_intr(|| poll(&mut fds, retry.as_ref()))?;
+    let retry = units.values().any(Unit::is_failing).then_some(RETRY);
+    let wake = units.values().filter_map(Unit::next_wake).min();
+    let timeout = || {
+        let wake = wake.map(|wake| wake.saturating_duration_since(Instant::now()) + TICK);
+        retry.into_iter().chain(wake).min().and_then(|timeout| Timespec::try_from(timeout).ok())
+    };
+    rustix::io::retry_on_intr(|| poll(&mut fds, timeout().as_ref()))?;
     let mut ready = fds.iter().map(|fd| !fd.revents().is_empty());
     let has_request = ready.next().unwrap_or(false);
     let pipes = pipes().zip(ready).filter(|(_, ready)| *ready);

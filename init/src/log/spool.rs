@@ -59,6 +59,11 @@ impl Spool {
         self.start
     }
 
+    /// Bytes that wait for the log.
+    pub fn waiting(&self) -> u64 {
+        self.end - self.start
+    }
+
     /// Nothing is waiting.
     pub fn is_empty(&self) -> bool {
         self.start == self.end

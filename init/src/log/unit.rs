@@ -7,20 +7,22 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::time::Instant;
 
 use berth_units::Name;
-use berth_units::spec::{Log, LogSink};
+use berth_units::spec::{Log, LogSink, Overflow, Rate};
 use berth_units::time::rfc3339_micros;
 
 use super::checkpoint::{Checkpoint, CheckpointFile};
 use super::file::LogFile;
-use super::lines::format_lines;
+use super::lines::{Budget, Form, format_lines};
+use super::meter::Meter;
 use super::places::Places;
-use super::spool::{Spool, Taken, lose};
+use super::spool::{SPOOL_MAX, Spool, Taken, lose};
 use crate::kmsg::Chain;
 use crate::{error, notice};
 
-/// Bytes of one stream that become lines in one step: more than the longest line.
+/// Bytes of one stream that become lines in one step, or as many as the longest line has.
 const STEP: usize = 32 << 10;
 
 /// Names of the streams in the log, in the order of the pipes.
@@ -35,6 +37,9 @@ pub struct Unit {
     file: LogFile,
     checkpoint: CheckpointFile,
     dropped: u64,
+    meter: Meter,
+    /// Lines over `log.rate` that no line of the log tells of yet.
+    over: u64,
     is_rotating: bool,
     is_failing: bool,
     /// A run has just ended: what has no line break is a line all the same.
@@ -65,7 +70,7 @@ impl Unit {
             Ok(Stream { pipe: Some(pipe), spool: Spool::open(&places.spool(&name, index), start)? })
         };
         let streams = [stream(1, stdout, out_pipe)?, stream(2, stderr, err_pipe)?];
-        let dropped = last.dropped;
+        let (dropped, over) = (last.dropped, last.over);
         let is_failing = false;
         let mut unit = Self {
             name,
@@ -74,6 +79,8 @@ impl Unit {
             file,
             checkpoint,
             dropped,
+            meter: Meter::default(),
+            over,
             is_rotating,
             is_failing,
             ends_lines: false,
@@ -114,7 +121,9 @@ impl Unit {
         for stream in &mut self.streams {
             stream.pipe = None;
         }
+        self.ends_lines = true;
         self.write_out();
+        self.ends_lines = false;
     }
 
     /// Takes what is in the pipes now and ends the last lines, though the pipes stay open for the next run.
@@ -127,10 +136,19 @@ impl Unit {
         self.ends_lines = false;
     }
 
-    /// The pipes that are still open, each with the index of its stream.
+    /// The pipes that are still open and to be read, each with the index of its stream.
     pub fn pipes(&self) -> impl Iterator<Item = (usize, BorrowedFd<'_>)> {
-        let pipes = self.streams.iter().map(|stream| stream.pipe.as_ref());
+        // Who blocks is read again when the log can be written.
+        let waits = self.is_failing && self.settings.overflow == Overflow::Block;
+        let is_read = move |stream: &Stream| !(waits && stream.spool.waiting() >= SPOOL_MAX);
+        let pipes = self.streams.iter().map(move |stream| stream.pipe.as_ref().filter(|_| is_read(stream)));
         pipes.enumerate().filter_map(|(index, pipe)| Some((index, pipe?.as_fd())))
+    }
+
+    /// When there is something to say though nothing may be read: lines were dropped, and the stretch of time in which
+    /// there were too many is over then.
+    pub fn next_wake(&self) -> Option<Instant> {
+        self.meter.end(self.settings.rate).filter(|_| self.over > 0 && !self.is_failing)
     }
 
     /// The last attempt to write the log failed.
@@ -162,7 +180,8 @@ impl Unit {
             }
         };
         // Only a log that cannot be written lets that much wait.
-        self.dropped += if self.is_failing { stream.spool.shrink() } else { 0 };
+        let drops = self.is_failing && self.settings.overflow == Overflow::Drop;
+        self.dropped += if drops { stream.spool.shrink() } else { 0 };
         has_more
     }
 
@@ -183,27 +202,40 @@ impl Unit {
         if self.is_rotating {
             self.rotate()?;
         }
-        loop {
-            let mut lines = Vec::new();
-            let time = rfc3339_micros(unix_micros());
-            if self.dropped > 0 {
-                lines.extend(format!("{time} stderr berth: {} bytes dropped\n", self.dropped).bytes());
-            }
-            let used = self.format_step(&time, &mut lines)?;
-            if lines.is_empty() {
-                return Ok(());
-            }
-            self.file.append(&lines)?;
-            self.dropped = 0;
-            for (stream, used) in self.streams.iter_mut().zip(used) {
-                stream.spool.advance(used);
-            }
-            self.write_checkpoint()?;
-            self.streams.iter_mut().for_each(|stream| stream.spool.free());
-            if self.file.len() >= self.settings.max_size {
-                self.rotate()?;
-            }
+        while self.write_step()? {}
+        Ok(())
+    }
+
+    /// Makes lines of the first bytes that wait; `false` when there are none.
+    fn write_step(&mut self) -> io::Result<bool> {
+        let (now, rate) = (Instant::now(), self.settings.rate);
+        let time = rfc3339_micros(unix_micros());
+        let (mut lines, left) = (Vec::new(), self.meter.left(rate, now));
+        if self.dropped > 0 {
+            lines.extend(format!("{time} stderr berth: {} bytes dropped\n", self.dropped).bytes());
         }
+        let says_over = self.over > 0 && (left > 0 || self.ends_lines);
+        if says_over {
+            lines.extend(over_line(&time, self.over, rate).bytes());
+        }
+        let mut budget = Budget { left, over: 0 };
+        let used = self.format_step(&time, &mut budget, &mut lines)?;
+        if lines.is_empty() && used == [0, 0] {
+            return Ok(false);
+        }
+        self.file.append(&lines)?;
+        self.dropped = 0;
+        self.over = if says_over { 0 } else { self.over } + budget.over;
+        self.meter.spend(rate, left - budget.left, now);
+        for (stream, used) in self.streams.iter_mut().zip(used) {
+            stream.spool.advance(used);
+        }
+        self.write_checkpoint()?;
+        self.streams.iter_mut().for_each(|stream| stream.spool.free());
+        if self.file.len() >= self.settings.max_size {
+            self.rotate()?;
+        }
+        Ok(true)
     }
 
     /// The checkpoint frames it: a process that is killed in between goes on with it, and so does a failed one.
@@ -216,17 +248,19 @@ impl Unit {
     }
 
     /// The next lines of both streams; how many spooled bytes each gave.
-    fn format_step(&self, time: &str, lines: &mut Vec<u8>) -> io::Result<[u64; 2]> {
+    fn format_step(&self, time: &str, budget: &mut Budget, lines: &mut Vec<u8>) -> io::Result<[u64; 2]> {
+        let max_line = usize::try_from(self.settings.max_line).unwrap_or(STEP);
+        let mut buffer = vec![0; STEP.max(max_line + 1)];
         let mut used = [0; 2];
         for ((stream, name), used) in self.streams.iter().zip(STREAMS).zip(&mut used) {
             if stream.spool.is_empty() {
                 continue;
             }
-            let mut buffer = [0; STEP];
             let (bytes, is_all) = stream.spool.peek(&mut buffer)?;
             let prefix = format!("{time} {name} ");
             let is_ended = is_all && (self.ends_lines || stream.pipe.is_none());
-            *used = u64::try_from(format_lines(prefix.as_bytes(), bytes, is_ended, lines)).unwrap_or(0);
+            let form = Form { prefix: prefix.as_bytes(), max_line, is_ended };
+            *used = u64::try_from(format_lines(form, bytes, budget, lines)).unwrap_or(0);
         }
         Ok(used)
     }
@@ -238,6 +272,7 @@ impl Unit {
             log_len: self.file.len(),
             positions: [stdout.spool.start(), stderr.spool.start()],
             dropped: self.dropped,
+            over: self.over,
             is_rotating: self.is_rotating,
         })
     }
@@ -254,6 +289,12 @@ impl Unit {
             remove(&path);
         }
     }
+}
+
+/// What is said of lines that are not there.
+fn over_line(time: &str, count: u64, rate: Option<Rate>) -> String {
+    let (lines, rate) = (if count == 1 { "line" } else { "lines" }, rate.map(|rate| format!(" {rate}")));
+    format!("{time} stderr berth: {count} {lines} dropped, over log.rate{}\n", rate.unwrap_or_default())
 }
 
 fn remove(path: &Path) {

@@ -93,6 +93,7 @@ impl Supervisor {
             log: None,
             clients: Clients::default(),
             checkers: Checkers::default(),
+            triggers: BTreeMap::new(),
             ears: Ears::default(),
             task_status: BTreeMap::new(),
             cgroup_events: CgroupEvents::new(),

@@ -34,6 +34,7 @@ mod network;
 mod notify;
 mod pause;
 mod poll;
+mod pressure;
 mod program;
 mod records;
 mod rest;
@@ -115,6 +116,7 @@ struct Supervisor {
     log: Option<Channel>,
     clients: Clients,
     checkers: Checkers,
+    triggers: pressure::Triggers,
     ears: notify::Ears,
     task_status: tasks::TaskStatus,
     cgroup_events: watches::CgroupEvents,
@@ -147,6 +149,7 @@ pub fn run(channel: Channel) -> Result<(), Error> {
         supervisor.look_for_drift();
         supervisor.reconcile()?;
         supervisor.settle_checkers();
+        supervisor.settle_pressure();
         let events = supervisor.poll.wait(supervisor.timeout()).map_err(Error::Poll)?;
         if events.is_empty() {
             supervisor.cgroups_changed();
@@ -226,6 +229,7 @@ impl Supervisor {
             Source::ReadyLine(unit) => self.ready_line(&unit),
             Source::Notify(unit) => self.notify_ready(&unit),
             Source::Checker(unit) => self.checker_ready(&unit),
+            Source::Pressure(unit, trigger) => self.pressed(&unit, &trigger),
         }
         Ok(())
     }

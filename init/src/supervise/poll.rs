@@ -36,6 +36,8 @@ pub enum Source {
     Notify(Name),
     /// The channel to a unit's checker.
     Checker(Name),
+    /// A unit has to wait for something too long: which trigger.
+    Pressure(Name, String),
 }
 
 /// The epoll set.
@@ -53,6 +55,8 @@ pub enum Interest {
     Read,
     /// The same, or room to write.
     ReadWrite,
+    /// Priority data.
+    Priority,
 }
 
 impl Interest {
@@ -60,6 +64,7 @@ impl Interest {
         match self {
             Self::Read => epoll::EventFlags::IN,
             Self::ReadWrite => epoll::EventFlags::IN | epoll::EventFlags::OUT,
+            Self::Priority => epoll::EventFlags::PRI,
         }
     }
 }

@@ -42,6 +42,7 @@ impl Supervisor {
         limits::apply(&cgroup, &limits::limits(unit, self.node_memory)?)?;
         self.watch_cgroup(&unit.name);
         self.drift.renew(&unit.name);
+        self.arm_pressure(&unit.name)?;
         let context = Context { declared: &self.set.declared, leases: &self.leases };
         let spec = container::spec(&context, unit, base, &launch)?;
         let (stdout, stderr) = self.log_pipes(unit)?;

@@ -77,6 +77,8 @@ scenarios! {
     live::sets_are_applied_whole: "diff, apply, refusals; the supervisor killed in the middle: the old set or the new";
     live::limits_change_in_place: "the same processes; a limit that somebody changes is put back";
     resources::scheduling_is_as_asked: "policy, nice value and real-time priority in /proc";
+    resources::pressure_is_acted_upon: "a trigger kills; one that is only said is said by the next supervisor, too";
+    resources::too_many_lines_are_dropped_and_counted: "over log.rate: a hundred are kept, the rest is counted";
     resources::devices_are_given_by_name: "the one named can be used, no other is there; one that is missing is named";
     crashes::killed_container_comes_back: "kill -9 of its process: restarted, new pid";
     crashes::crash_loop_backs_off: "exit 3 again and again waits longer each time";

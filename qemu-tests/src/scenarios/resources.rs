@@ -3,8 +3,12 @@
 use berth_qemu_tests::appliance::{Appliance, probe_unit_with};
 use berth_qemu_tests::vm::{SOON, Vm};
 use berth_qemu_tests::{Outcome, ensure, ensure_eq};
+use berth_units::wire::control::{ExitReason, State};
 
 use crate::lab::Lab;
+
+/// Lines of the unit that writes too many.
+const FLOOD: usize = 3000;
 
 /// The keeper may look at everything; the rest starts when a scenario asks.
 fn write_units(appliance: &Appliance) -> Outcome {
@@ -12,7 +16,7 @@ fn write_units(appliance: &Appliance) -> Outcome {
         "keeper",
         &["sleep"],
         "[security]\nprofile = \"privileged\"\n\
-         [mounts.cgroup]\nbind = \"/sys/fs/cgroup\"\ntarget = \"/cgroup\"\n\
+         [mounts.cgroup]\nbind = \"/sys/fs/cgroup\"\ntarget = \"/cgroup\"\nread_only = false\n\
          [mounts.proc]\nbind = \"/proc\"\ntarget = \"/node-proc\"\n",
     )?;
     let manual = |name: &str, top: &str, words: &[&str], keys: &str| {
@@ -38,6 +42,13 @@ fn write_units(appliance: &Appliance) -> Outcome {
         "user = \"1000\"\n[devices.line]\nsource = \"/dev/zero\"\ntarget = \"/dev/line/0\"\nmode = \"0660\"\nuid = 1000\n\
          [devices.maybe]\nsource = \"/dev/ttyUSB7\"\nrequired = false\n",
     )?;
+    const BUSY: [&str; 3] = ["burn-cpu", "600", "2"];
+    const SHORT: &str =
+        "[cpu]\nmax = \"0.1\"\n[restart]\npolicy = \"never\"\n[pressure.busy]\nresource = \"cpu\"\n";
+    manual("doomed", "", &BUSY, &format!("{SHORT}action = \"kill\"\n"))?;
+    manual("loud", "", &BUSY, SHORT)?;
+    let flood = "[log]\nrate = \"100/h\"\nmax_line = \"256\"\n[restart]\npolicy = \"never\"\n";
+    manual("flood", "", &["spew", &FLOOD.to_string()], flood)?;
     sleeper("plugless", "[devices.line]\nsource = \"/dev/ttyUSB7\"\n")?;
     Ok(())
 }
@@ -131,5 +142,37 @@ pub fn devices_are_given_by_name(lab: &mut Lab) -> Outcome {
     stop(vm, "modem")?;
     let said = refusal(vm, "plugless")?;
     ensure!(said.contains("cannot find device '/dev/ttyUSB7'"), "{said}");
+    Ok(())
+}
+
+pub fn pressure_is_acted_upon(lab: &mut Lab) -> Outcome {
+    const SAID: &str = "loud: pressure 'busy': processes waited for processors over 150ms of 1s";
+    let vm = node(lab)?;
+    vm.berth(&["start", "--no-wait", "doomed"], b"")?.ok()?;
+    let unit = vm.wait_unit("doomed", "killed", SOON, |unit| unit.last_exit.is_some())?;
+    let exit = unit.last_exit.ok_or("no exit")?;
+    ensure_eq!(exit.reason, ExitReason::Unhealthy);
+    ensure!(exit.detail.as_ref().is_some_and(|why| why.contains("pressure 'busy'")), "{exit:?}");
+    start(vm, "loud")?;
+    vm.wait_for_console(SAID, SOON)?;
+    // It is said once a minute, unless it is another supervisor that says it.
+    vm.probe("keeper", &["write", "/cgroup/system/supervise/cgroup.kill", "1"]).ok();
+    vm.wait_for("the same of the next supervisor", SOON, |vm| {
+        Ok((vm.console().matches(SAID).count() >= 2).then_some(()))
+    })?;
+    stop(vm, "loud")
+}
+
+pub fn too_many_lines_are_dropped_and_counted(lab: &mut Lab) -> Outcome {
+    let vm = node(lab)?;
+    vm.berth(&["start", "--no-wait", "flood"], b"")?.ok()?;
+    vm.wait_unit("flood", "completed", SOON, |unit| unit.state == State::Completed)?;
+    let logs = vm.wait_for("the count of lines that are not there", SOON, |vm| {
+        let logs = vm.logs("flood")?;
+        Ok(logs.contains("dropped, over log.rate 100/h").then_some(logs))
+    })?;
+    let (said, kept): (Vec<_>, Vec<_>) = logs.lines().partition(|line| line.contains("stderr berth: "));
+    let count = |line: &&str| line.split(' ').nth(3).and_then(|word| word.parse::<usize>().ok()).unwrap_or(0);
+    ensure_eq!((kept.len(), said.iter().map(count).sum::<usize>()), (100, FLOOD - 100));
     Ok(())
 }

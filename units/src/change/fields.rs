@@ -81,7 +81,7 @@ pub(super) fn fields(unit: &Unit, see: &mut See<'_>) {
         description, documentation, enabled, start, labels,
         image, rootfs, process, env,
         memory, cpu, pids, io, cpuset, hugetlb, hugetlb_rsvd, cgroup_raw,
-        devices, mounts, network, hostname, networks, ports, sockets,
+        pressure, devices, mounts, network, hostname, networks, ports, sockets,
         kind, schedule, job, remain_after_exit, depends, after, before, conflicts, wait_for, conditions,
         ready, watchdog, health, start_timeout, runtime_max, restart, on_failure, on_success, stop,
         reload, hooks, log, security,
@@ -101,6 +101,7 @@ pub(super) fn fields(unit: &Unit, see: &mut See<'_>) {
     entries(see, key!("hugetlb"), hugetlb);
     hidden(see, key!("hugetlb_rsvd"), hugetlb_rsvd);
     entries(see, key!("cgroup.raw"), cgroup_raw);
+    entries(see, key!("pressure"), pressure);
     entries(see, key!("devices"), devices);
     entries(see, key!("mounts"), mounts);
     hidden(see, key!("network.mode"), network);
@@ -195,13 +196,16 @@ fn endings(see: &mut See<'_>, restart: &Restart, stop: &Stop) {
 }
 
 fn output(see: &mut See<'_>, log: &Log) {
-    let Log { to, max_size, keep } = log;
+    let Log { to, max_size, keep, rate, max_line, overflow } = log;
     shown(see, key!("log.to"), to);
     // With no log the process writes to /dev/null itself: its descriptors cannot be changed behind its back.
     let is_none = *to == LogSink::None;
     see(Field { key: "log.to", entry: None, means: Means::Process, value: Value::Hidden(&is_none) });
     shown(see, key!("log.max_size"), &Bytes(*max_size));
     shown(see, key!("log.keep"), keep);
+    hidden(see, key!("log.rate"), rate);
+    shown(see, key!("log.max_line"), &Bytes(*max_line));
+    hidden(see, key!("log.overflow"), overflow);
 }
 
 type Key = (&'static str, Means);

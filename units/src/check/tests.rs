@@ -202,6 +202,15 @@ fn one_unit_against_itself() {
     check(&["a:mounts.x = {bind = '/data/volumes', target = '/a'}"], &[]);
     check(&["a:memory = {low = '2M', max = '1M'}"], &["a:3 BU0406 memory.low is above memory.max"]);
     check(
+        &["a:stop.timeout = '1m'"],
+        &["a:3 BU0407 stop.timeout 1m is longer than the node waits at a shutdown, 30s"],
+    );
+    check(&["a:security = {profile = 'privileged', no_new_privileges = true}"], &[]);
+}
+
+#[test]
+fn what_a_unit_is_given_of_the_node() {
+    check(
         &["a:cgroup.raw = {\"memory.max\" = '1G'}"],
         &["a:3 BU0440 'memory.max' is written by a key of its own"],
     );
@@ -225,6 +234,10 @@ fn one_unit_against_itself() {
         &["a:3 BU0110 'process.nice' has no effect with this process.scheduler.policy"],
     );
     check(&["a:process = {nice = 3, scheduler.policy = 'batch'}"], &[]);
+    check(
+        &["a:pressure.p = {resource = 'cpu', threshold = '2s'}"],
+        &["a:3 BU0445 nobody can wait 2s within a window of 1s"],
+    );
     check(&["a:devices.d = {uid = 1}"], &["a:3 BU0443 device 'd' has no source"]);
     check(
         &["a:devices.d = {source = '/dev/ttyS0', target = '/dev/pts/0'}"],
@@ -238,11 +251,6 @@ fn one_unit_against_itself() {
         &["a:security.profile = 'privileged';devices.d.source = '/dev/ttyS0'"],
         &["a:4 BU0110 a privileged unit has all devices of the node"],
     );
-    check(
-        &["a:stop.timeout = '1m'"],
-        &["a:3 BU0407 stop.timeout 1m is longer than the node waits at a shutdown, 30s"],
-    );
-    check(&["a:security = {profile = 'privileged', no_new_privileges = true}"], &[]);
 }
 
 #[test]

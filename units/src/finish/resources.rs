@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use crate::codes::{CPU_QUOTA, LIMITS_ORDER, PARTITION_CPUS, RAW_HAS_KEY};
+use crate::codes::{CPU_QUOTA, LIMITS_ORDER, PARTITION_CPUS, PRESSURE_WINDOW, RAW_HAS_KEY};
 use crate::fault::Fault;
+use crate::human;
 use crate::quantity::Amount;
 use crate::resolve::Origin;
 use crate::spec::{Partition, Unit};
@@ -44,6 +45,7 @@ pub(super) fn check(unit: &Unit, origin: &Origin, faults: &mut Vec<Fault>) {
     check_memory(unit, origin, faults);
     check_cpu(unit, origin, faults);
     check_raw(unit, origin, faults);
+    check_pressure(unit, origin, faults);
     if unit.cpuset.partition != Partition::Member && unit.cpuset.cpus.is_none() {
         // A list with a flaw of its own has been reported.
         if !origin.spans.has("cpuset.cpus") {
@@ -67,6 +69,15 @@ fn check_cpu(unit: &Unit, origin: &Origin, faults: &mut Vec<Fault>) {
         let message = "cpu.burst is above cpu.max of a cpu.period";
         let fault = Fault::error(CPU_QUOTA, origin.value("cpu.burst"), message);
         faults.push(fault.related(origin.value("cpu.max"), "cpu.max"));
+    }
+}
+
+fn check_pressure(unit: &Unit, origin: &Origin, faults: &mut Vec<Fault>) {
+    for (name, pressure) in unit.pressure.iter().filter(|(_, trigger)| trigger.threshold > trigger.window) {
+        let (threshold, window) = (human::duration(pressure.threshold), human::duration(pressure.window));
+        let message = format!("nobody can wait {threshold} within a window of {window}");
+        let place = origin.value(&format!("pressure.{name}.threshold"));
+        faults.push(Fault::error(PRESSURE_WINDOW, place, message));
     }
 }
 

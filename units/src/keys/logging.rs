@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::draft::ContainerDraft;
 use super::forms::PER_SECOND;
-use super::{Key, Section, Take, Text, Word, later, planned, planned_named, planned_word};
+use super::{Key, Section, Take, Text, Word, key, later, planned, planned_named, planned_word, word};
+use crate::spec::{Overflow, Rate};
 
 pub(super) const SECTIONS: &[Section<ContainerDraft>] =
     &[planned_named("log.labels", Text::Label, "Key-value pairs that go with forwarded lines.")];
@@ -15,15 +16,20 @@ const YEARS: Duration = Duration::from_secs(10 * 366 * 86_400);
 pub(super) const KEYS: &[Key<ContainerDraft>] = &[
     planned("log.max_age", "no limit", Take::Duration(MINUTE, YEARS, later), "Older files are removed."),
     planned("log.compress", "false", Take::Bool(later), "Compress files that are no longer written."),
-    planned(
+    key(
         "log.rate",
         "\"1000/s\"",
-        Take::Text(Text::Form(&PER_SECOND), later),
-        "Lines beyond it are dropped.",
+        Take::Text(Text::Form(&PER_SECOND), |d, _, v| d.unit.log.rate = Rate::parse(&v)),
+        "Lines beyond it are dropped, and counted in the log.",
     ),
-    planned("log.max_line", "\"16K\"", Take::Size(256, 1 << 20, later), "Longer lines are split."),
+    key(
+        "log.max_line",
+        "\"16K\"",
+        Take::Size(256, 1 << 20, |d, _, v| d.unit.log.max_line = v),
+        "Longer lines are split.",
+    ),
     planned("log.format", "\"auto\"", Take::Words(FORMAT), "How its lines are read."),
-    planned("log.overflow", "\"drop\"", Take::Words(OVERFLOW), "When it writes faster than the disk does."),
+    key("log.overflow", "\"drop\"", Take::Words(OVERFLOW), "When it writes faster than the disk does."),
     planned(
         "log.targets",
         "[]",
@@ -39,5 +45,7 @@ const FORMAT: &[Word<ContainerDraft>] = &[
     planned_word("json", "as JSON"),
 ];
 
-const OVERFLOW: &[Word<ContainerDraft>] =
-    &[planned_word("drop", "lines are dropped and counted"), planned_word("block", "it has to wait")];
+const OVERFLOW: &[Word<ContainerDraft>] = &[
+    word("drop", "lines are dropped and counted", |d, _| d.unit.log.overflow = Overflow::Drop),
+    word("block", "it has to wait", |d, _| d.unit.log.overflow = Overflow::Block),
+];

@@ -3,11 +3,8 @@
 use std::time::Duration;
 
 use super::draft::{ContainerDraft, fit};
-use super::forms::{HUGE_PAGE, KERNEL_FILE, NUMBER_LIST, PERCENT, PRESSURE_ACTION};
-use super::{
-    Key, Section, Take, Text, Word, key, later, named, planned, planned_named, planned_required,
-    planned_word, section, word,
-};
+use super::forms::{HUGE_PAGE, KERNEL_FILE, NUMBER_LIST, PERCENT};
+use super::{Key, Section, Take, Text, Word, key, later, named, planned, section, word};
 use crate::spec::{IoLimit, OnOom, Partition, PrioClass};
 
 pub(super) const SECTIONS: &[Section<ContainerDraft>] = &[
@@ -32,7 +29,6 @@ pub(super) const SECTIONS: &[Section<ContainerDraft>] = &[
         |_, _| (),
         "Files of the cgroup that have no key of their own.",
     ),
-    planned_named("pressure", Text::Entry, "What is done when resources run short, by name."),
 ];
 
 pub(super) const KEYS: &[Key<ContainerDraft>] = &[
@@ -222,27 +218,6 @@ pub(super) const KEYS: &[Key<ContainerDraft>] = &[
     ),
     planned("cgroup.delegate", "false", Take::Bool(later), "It may make cgroups of its own."),
     planned("cgroup.max_descendants", "no limit", Take::Int(0, 100_000, later), "How many of them."),
-    planned_required("pressure.*.resource", Take::Words(RESOURCE), "Of what there is too little."),
-    planned("pressure.*.kind", "\"some\"", Take::Words(KIND), "Who has to wait for it."),
-    planned(
-        "pressure.*.threshold",
-        "\"150ms\"",
-        Take::Duration(Duration::from_millis(1), Duration::from_secs(10), later),
-        "How long, within the window.",
-    ),
-    planned(
-        "pressure.*.window",
-        "\"1s\"",
-        Take::Duration(Duration::from_millis(500), Duration::from_secs(10), later),
-        "Over which it is measured.",
-    ),
-    planned(
-        "pressure.*.action",
-        "\"log\"",
-        Take::Text(Text::Form(&PRESSURE_ACTION), later),
-        "What is done then.",
-    ),
-    planned("pressure_notify", "false", Take::Bool(later), "Tell it of memory pressure, as systemd does."),
 ];
 
 fn limit<'d>(draft: &'d mut ContainerDraft, device: &str) -> &'d mut IoLimit {
@@ -279,9 +254,3 @@ const PARTITION: &[Word<ContainerDraft>] = &[
         d.unit.cpuset.partition = Partition::Isolated;
     }),
 ];
-
-const RESOURCE: &[Word<ContainerDraft>] =
-    &[planned_word("memory", "memory"), planned_word("cpu", "processors"), planned_word("io", "disks")];
-
-const KIND: &[Word<ContainerDraft>] =
-    &[planned_word("some", "one process at least"), planned_word("full", "all processes")];

@@ -3,7 +3,7 @@
 use super::draft::ContainerDraft;
 use super::{
     Effect, Key, Schema, Take, Text, devices, environment, events, health, identity, key, lifecycle, logging,
-    mounts, networking, order, process, required, resources, security,
+    mounts, networking, order, pressure, process, required, resources, security,
 };
 
 /// `kind = "service"`.
@@ -14,6 +14,7 @@ pub(crate) static SERVICE: Schema<ContainerDraft> = Schema {
         process::SECTIONS,
         environment::SECTIONS,
         resources::SECTIONS,
+        pressure::SECTIONS,
         mounts::SECTIONS,
         devices::SECTIONS,
         networking::SECTIONS,
@@ -30,6 +31,7 @@ pub(crate) static SERVICE: Schema<ContainerDraft> = Schema {
         process::KEYS,
         environment::KEYS,
         resources::KEYS,
+        pressure::KEYS,
         mounts::KEYS,
         devices::KEYS,
         networking::KEYS,

@@ -6,6 +6,7 @@ use super::*;
 use crate::{Checked, SourceFile, parse_set};
 
 pub(super) mod planned;
+mod resources;
 
 /// One key in a file of its kind that is whole but for it.
 pub(crate) struct Fragment {
@@ -46,14 +47,6 @@ pub(super) fn table() -> &'static [Row] {
 /// Key, lines that go with it, value that is taken, value that is not, code of the fault.
 type Case = (&'static str, &'static str, &'static str, &'static str, u16);
 
-/// What a deadline needs beside its runtime, its deadline, or its period.
-const DEADLINE: &str = "process.scheduler.policy = \"deadline\"\nprocess.scheduler.deadline = \"10ms\"";
-const RUNTIME: &str = "process.scheduler.policy = \"deadline\"\nprocess.scheduler.runtime = \"2ms\"";
-const DEADLINE_WHOLE: &str = "process.scheduler.policy = \"deadline\"\nprocess.scheduler.deadline = \"10ms\"\n\
-                              process.scheduler.runtime = \"2ms\"";
-
-const DEVICE: &str = "devices.d.source = \"/dev/ttyS1\"";
-
 const CONTAINER_CASES: &[Case] = &[
     ("description", "", r#""Shop""#, r#""two\nlines""#, 105),
     ("documentation", "", r#"["https://example.com/x"]"#, r#"["no scheme"]"#, 105),
@@ -74,21 +67,6 @@ const CONTAINER_CASES: &[Case] = &[
     ("process.umask", "", r#""0027""#, "27", 105),
     ("process.rlimits.nofile", "", r#""1024:65536""#, r#""2:1""#, 105),
     ("process.oom_score_adj", "", "-500", "1001", 106),
-    ("process.nice", "", "-5", "20", 106),
-    ("process.io_priority", "", r#""be:4""#, r#""be:8""#, 105),
-    ("process.io_priority", "", r#""idle""#, r#""rt""#, 105),
-    ("process.scheduler.policy", "", r#""batch""#, r#""normal""#, 107),
-    ("process.scheduler.priority", r#"process.scheduler.policy = "fifo""#, "99", "100", 106),
-    ("process.scheduler.runtime", DEADLINE, r#""1ms""#, r#""2s""#, 106),
-    ("process.scheduler.deadline", RUNTIME, r#""10ms""#, r#""1us""#, 106),
-    ("process.scheduler.period", DEADLINE_WHOLE, r#""100ms""#, r#""0s""#, 106),
-    ("process.scheduler.reset_on_fork", "", "true", "1", 104),
-    ("devices.d.source", "", r#""/dev/ttyS1""#, r#""/etc/x""#, 105),
-    ("devices.d.target", DEVICE, r#""/dev/modem""#, r#""/dev""#, 105),
-    ("devices.d.mode", DEVICE, r#""0660""#, "660", 105),
-    ("devices.d.uid", DEVICE, "1000", "-1", 106),
-    ("devices.d.gid", DEVICE, "20", "4294967295", 106),
-    ("devices.d.required", DEVICE, "false", "0", 104),
     ("env.LOG_LEVEL", "", r#""info""#, "1", 104),
     ("memory.max", "", r#""25%""#, r#""256MB""#, 105),
     ("memory.high", "", "4096", r#""0%""#, 105),
@@ -102,21 +80,6 @@ const CONTAINER_CASES: &[Case] = &[
     ("cpu.burst", "", r#""20ms""#, "20", 105),
     ("cpu.weight", "", "10000", "0", 106),
     ("cpu.idle", "", "true", "1", 104),
-    ("memory.swap_high", "", r#""64M""#, r#""many""#, 105),
-    ("memory.zswap_max", "", r#""max""#, "-1", 105),
-    ("memory.zswap_writeback", "", "false", r#""no""#, 104),
-    ("cpu.uclamp_min", "", r#""40%""#, r#""101%""#, 105),
-    ("cpu.uclamp_max", "", r#""0%""#, "40", 104),
-    ("cpuset.cpus", "", r#""0-3,5""#, r#""3-0""#, 105),
-    ("cpuset.mems", "", r#""0""#, r#""0,""#, 105),
-    ("cpuset.partition", r#"cpuset.cpus = "1""#, r#""isolated""#, r#""alone""#, 107),
-    ("cpuset.partition", r#"cpuset.cpus = "1""#, r#""root""#, r#""exclusive""#, 107),
-    (r#"hugetlb."2M""#, "", r#""64M""#, r#""64 M""#, 105),
-    ("hugetlb_rsvd", r#"hugetlb."2M" = "64M""#, "true", "1", 104),
-    (r#"cgroup.raw."misc.max""#, "", r#""res_a 1""#, "{}", 104),
-    ("io.prio_class", "", r#""restrict-to-be""#, r#""best""#, 107),
-    (r#"io.limits."/dev/vda".weight"#, "", "200", "0", 106),
-    (r#"io.limits."/dev/vda".latency"#, "", r#""10ms""#, r#""10us""#, 106),
     ("pids.max", "", "16", r#""max""#, 104),
     ("io.weight", "", "1", "99999999999999999999", 106),
     (r#"io.limits."/dev/vda".read_bps"#, "", r#""10M""#, "0", 106),
@@ -321,6 +284,7 @@ const CASES: &[(&str, &[Case])] = &[
     ("drop-in", DROP_IN_CASES),
     ("container", CONTAINER_CASES),
     ("service", SERVICE_CASES),
+    ("container", resources::CASES),
     ("network", NETWORK_CASES),
     ("volume", VOLUME_CASES),
     ("node", NODE_CASES),

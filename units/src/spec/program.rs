@@ -1,6 +1,7 @@
 //! Which image runs, the root that is made of it, the process, and its output.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -147,11 +148,69 @@ pub struct Log {
     pub max_size: u64,
     /// Rotated files kept.
     pub keep: u32,
+    /// Lines beyond it are dropped, and counted; none is unlimited.
+    pub rate: Option<Rate>,
+    /// The longest line, bytes; what is longer becomes several.
+    pub max_line: u64,
+    /// When it writes faster than the disk does.
+    pub overflow: Overflow,
+}
+
+/// So many, so often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rate {
+    /// How many,
+    pub count: u32,
+    /// in that time.
+    pub per: Duration,
+}
+
+impl Rate {
+    /// `1000/s`, `60/m` or `5/h`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (count, unit) = text.split_once('/')?;
+        let seconds = match unit {
+            "s" => 1,
+            "m" => 60,
+            "h" => 3600,
+            _ => return None,
+        };
+        Some(Self { count: count.parse().ok()?, per: Duration::from_secs(seconds) })
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unit = match self.per.as_secs() {
+            3600 => "h",
+            60 => "m",
+            _ => "s",
+        };
+        write!(f, "{}/{unit}", self.count)
+    }
+}
+
+/// `log.overflow`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Overflow {
+    /// The oldest lines are dropped, and counted.
+    #[default]
+    Drop,
+    /// It has to wait.
+    Block,
 }
 
 impl Default for Log {
     fn default() -> Self {
-        Self { to: LogSink::Store, max_size: 10 << 20, keep: 5 }
+        Self {
+            to: LogSink::Store,
+            max_size: 10 << 20,
+            keep: 5,
+            rate: Some(Rate { count: 1000, per: Duration::from_secs(1) }),
+            max_line: 16 << 10,
+            overflow: Overflow::Drop,
+        }
     }
 }
 
