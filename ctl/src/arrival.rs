@@ -24,32 +24,36 @@ impl fmt::Display for Arrival {
     }
 }
 
-/// Each container of a change that is not there yet, or never will be.
-pub fn arrivals(applied: &Applied, before: &Status, now: &Status) -> Vec<(String, Arrival)> {
-    let find = |status: &Status, name: &str| {
-        status.units.iter().find(|unit| unit.kind == "container" && unit.name == name).cloned()
-    };
-    let containers = applied.changes.iter().filter(|change| change.kind == "container");
-    let found = containers.map(|change| {
-        let (old, new) = (find(before, &change.unit), find(now, &change.unit));
-        (change.unit.clone(), arrival(change, old.as_ref(), new.as_ref()))
-    });
+/// The changes that take time: what happens in place has happened when the set is in force.
+pub fn awaited(applied: &Applied) -> impl Iterator<Item = &Change> {
+    let takes_time = |deed| matches!(deed, Deed::Create | Deed::Recreate | Deed::Stop);
+    applied.changes.iter().filter(move |change| is_process(&change.kind) && takes_time(change.deed))
+}
+
+/// Whether units of a kind run.
+pub fn is_process(kind: &str) -> bool {
+    matches!(kind, "container" | "service")
+}
+
+/// Each unit of a change that is not there yet, or never will be.
+pub fn arrivals(applied: &Applied, now: &Status) -> Vec<(String, Arrival)> {
+    let find = |name: &str| now.units.iter().find(|unit| unit.name == name && is_process(&unit.kind));
+    let found = awaited(applied).map(|change| (change.unit.clone(), arrival(change, find(&change.unit))));
     found.filter(|(_, arrival)| *arrival != Arrival::Done).collect()
 }
 
-fn arrival(change: &Change, before: Option<&UnitStatus>, now: Option<&UnitStatus>) -> Arrival {
+fn arrival(change: &Change, now: Option<&UnitStatus>) -> Arrival {
     let under_way = |unit: &UnitStatus| {
         let why = unit.why.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
         format!("{}{why}", unit.state)
     };
-    let old_pid = before.and_then(|unit| unit.pid);
     match (change.deed, now) {
         (Deed::None | Deed::Update, _) | (Deed::Stop, None) => Arrival::Done,
         (Deed::Stop, Some(unit)) if unit.pid.is_none() => Arrival::Done,
         (Deed::Stop, Some(unit)) => Arrival::UnderWay(under_way(unit)),
         (_, None) => Arrival::UnderWay("not declared yet".to_owned()),
         (_, Some(unit)) => match unit.state {
-            State::Ready if change.deed == Deed::Create || unit.pid != old_pid => Arrival::Done,
+            State::Ready if change.deed == Deed::Create || unit.pid != change.pid => Arrival::Done,
             State::Completed | State::Stopped => Arrival::Done,
             State::Failed | State::Backoff => Arrival::Failed(under_way(unit)),
             _ => Arrival::UnderWay(under_way(unit)),
@@ -71,7 +75,6 @@ mod tests {
 
     #[test]
     fn a_new_process_is_waited_for_and_nothing_else() {
-        let ready = unit(State::Ready, Some(1));
         let rows = [
             (Deed::Recreate, Some(unit(State::Ready, Some(1))), "way"),
             (Deed::Recreate, Some(unit(State::Stopping, Some(1))), "way"),
@@ -86,9 +89,15 @@ mod tests {
             (Deed::Update, Some(unit(State::Starting, Some(1))), "done"),
         ];
         for (deed, now, expect) in rows {
-            let change =
-                Change { unit: "web".into(), kind: "container".into(), deed, keys: Vec::new(), why: None };
-            let got = match arrival(&change, Some(&ready), now.as_ref()) {
+            let change = Change {
+                unit: "web".into(),
+                kind: "container".into(),
+                deed,
+                keys: Vec::new(),
+                pid: Some(1),
+                why: None,
+            };
+            let got = match arrival(&change, now.as_ref()) {
                 Arrival::Done => "done",
                 Arrival::UnderWay(_) => "way",
                 Arrival::Failed(_) => "failed",

@@ -2,6 +2,7 @@
 
 use berth_units::wire::control::{Applied, Change, Deed};
 
+use crate::arrival::is_process;
 use crate::output::{Colour, Look, printable};
 use crate::table::{Cell, Column, draw as draw_table};
 
@@ -13,7 +14,7 @@ const COLUMNS: [Column; 3] = [
 
 /// The table, what of node.toml is not applied, and the sum. Networks and volumes are shown when they change.
 pub fn draw(applied: &Applied, look: Look) -> String {
-    let is_shown = |change: &&Change| change.kind == "container" || change.deed != Deed::None;
+    let is_shown = |change: &&Change| is_process(&change.kind) || change.deed != Deed::None;
     let rows: Vec<_> = applied.changes.iter().filter(is_shown).map(row).collect();
     let mut text = if rows.is_empty() { String::new() } else { draw_table(&COLUMNS, &rows, look) };
     if !applied.node.is_empty() {
@@ -39,9 +40,9 @@ fn row(change: &Change) -> Vec<Cell> {
         Deed::Stop => ("stop", Some(Colour::Red)),
         Deed::None => ("-", None),
     };
-    let name = match change.kind.as_str() {
-        "container" => change.unit.clone(),
-        kind => format!("{kind} {}", change.unit),
+    let name = match is_process(&change.kind) {
+        true => change.unit.clone(),
+        false => format!("{} {}", change.kind, change.unit),
     };
     let keys = change.keys.iter().map(ToString::to_string);
     let why: Vec<_> = keys.chain(change.why.clone()).collect();
@@ -56,7 +57,14 @@ mod tests {
     use super::*;
 
     fn change(unit: &str, deed: Deed, keys: Vec<KeyChange>, why: Option<&str>) -> Change {
-        Change { unit: unit.into(), kind: "container".into(), deed, keys, why: why.map(str::to_owned) }
+        Change {
+            unit: unit.into(),
+            kind: "container".into(),
+            deed,
+            keys,
+            pid: None,
+            why: why.map(str::to_owned),
+        }
     }
 
     #[test]

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use berth_units::wire::control::{Applied, Apply, Call, Fault, Status};
+use berth_units::wire::control::{Applied, Apply, Call, Fault};
 
 use crate::appliance::{Appliance, read_appliance};
-use crate::arrival::{Arrival, arrivals};
+use crate::arrival::{Arrival, arrivals, awaited};
 use crate::changes_text;
 use crate::client::{self, CallError};
 use crate::failure::{Failure, Kind};
@@ -22,6 +22,8 @@ use crate::varlink::ReplyError;
 const UNITS: &str = "units/";
 /// How long a node may take to write a set to its disk.
 const STORING: Duration = Duration::from_secs(120);
+/// A set that is in its place is taken within this time.
+const TAKEN_BY: Duration = Duration::from_secs(5);
 /// Between two looks at the node.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// What a command ends with that was interrupted, as a shell has it.
@@ -66,7 +68,6 @@ enum ApplyError {
 pub fn run(node: &Node, args: &Args) -> Result<ExitCode, Failure> {
     let appliance = read_appliance(&args.dir)?;
     let signals = take_signals()?;
-    let before = client::status(node)?;
     let Some(applied) = ask(node, &appliance, args.dry_run, &signals)? else {
         note("interrupted: the node has the old set or the new one, never a part; 'berth diff' says which\n");
         return Ok(ExitCode::from(INTERRUPTED));
@@ -74,7 +75,7 @@ pub fn run(node: &Node, args: &Args) -> Result<ExitCode, Failure> {
     if !args.json && !args.quiet {
         print(&changes_text::draw(&applied, Look::of_stdout()))?;
     }
-    if !args.dry_run && !args.no_wait && !settle(node, &applied, &before, args, &signals)? {
+    if !args.dry_run && !args.no_wait && !settle(node, &applied, args, &signals)? {
         return Ok(ExitCode::from(INTERRUPTED));
     }
     if args.json {
@@ -145,24 +146,18 @@ fn refused(error: CallError, appliance: &Appliance) -> Failure {
 }
 
 /// Waits until what was changed has arrived; `false` when a signal came first.
-fn settle(
-    node: &Node,
-    applied: &Applied,
-    before: &Status,
-    args: &Args,
-    signals: &Signals,
-) -> Result<bool, Failure> {
+fn settle(node: &Node, applied: &Applied, args: &Args, signals: &Signals) -> Result<bool, Failure> {
     let started = Instant::now();
     let mut last = Vec::new();
-    loop {
+    while awaited(applied).next().is_some() {
         let now = client::status(node)?;
         let is_taken = now.node.set == applied.set;
-        // A fault of an earlier set is no word on this one.
-        let fault = now.node.fault.as_ref().filter(|_| !is_taken && now.node.fault != before.node.fault);
+        // It may speak of an earlier set for a moment.
+        let fault = now.node.fault.as_ref().filter(|_| !is_taken && started.elapsed() > TAKEN_BY);
         if let Some(fault) = fault {
             return Err(Failure::action(ApplyError::Refused(fault.clone())));
         }
-        let found = if is_taken { arrivals(applied, before, &now) } else { Vec::new() };
+        let found = if is_taken { arrivals(applied, &now) } else { Vec::new() };
         let failed: Vec<_> =
             found.iter().filter(|(_, arrival)| matches!(arrival, Arrival::Failed(_))).collect();
         let under_way: Vec<_> =
@@ -195,4 +190,5 @@ fn settle(
         }
         std::thread::sleep(LOOK_AGAIN);
     }
+    Ok(true)
 }

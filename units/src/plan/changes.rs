@@ -27,7 +27,11 @@ pub fn changes(old: &Declared, new: &Declared, observed: &Observed) -> Vec<Chang
             (Some(old), Some(new)) => view.changed(old, new),
             (None, None) => (Deed::None, Vec::new(), None),
         };
-        Change { unit: name.to_string(), kind: "container".to_owned(), deed, keys, why }
+        let seen = observed.units.get(name);
+        let pid = seen.and_then(|seen| seen.record.run.as_ref()).map(|run| run.pid);
+        let unit = new.units.get(name).or_else(|| old.units.get(name));
+        let kind = if unit.is_some_and(|unit| unit.image.is_none()) { "service" } else { "container" };
+        Change { unit: name.to_string(), kind: kind.to_owned(), deed, keys, pid, why }
     });
     let networks = others("network", &old.networks, &new.networks);
     let volumes = others("volume", &old.volumes, &new.volumes);
@@ -93,6 +97,13 @@ fn others<'d, T: PartialEq>(
         // What is in a volume is nobody's to take.
         let stays =
             (kind == "volume" && deed == Deed::Stop).then(|| "no longer declared; its files stay".to_owned());
-        Change { unit: name.to_string(), kind: kind.to_owned(), deed, keys: Vec::new(), why: stays }
+        Change {
+            unit: name.to_string(),
+            kind: kind.to_owned(),
+            deed,
+            keys: Vec::new(),
+            pid: None,
+            why: stays,
+        }
     })
 }

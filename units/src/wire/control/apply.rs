@@ -40,7 +40,7 @@ pub struct Applied {
 pub struct Change {
     /// Its name.
     pub unit: String,
-    /// `container`, `network` or `volume`.
+    /// `container`, `service`, `network` or `volume`.
     pub kind: String,
     /// What is done.
     #[serde(rename = "action")]
@@ -48,6 +48,9 @@ pub struct Change {
     /// Because of these keys.
     #[serde(default)]
     pub keys: Vec<KeyChange>,
+    /// The process that it has now, by which the next one is told from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid: Option<i32>,
     /// Or because of something else, for people.
     #[serde(default)]
     pub why: Option<String>,
