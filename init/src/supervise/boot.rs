@@ -11,7 +11,7 @@ use berth_runtime::cgroup::{CgroupError, Limits};
 use berth_units::Name;
 use berth_units::addresses::{Leases, assign};
 use berth_units::life::Life;
-use berth_units::observed::{Observed, Record, Seen};
+use berth_units::observed::{NetworkSeen, Observed, Record, Seen};
 use berth_units::spec::Declared;
 use berth_units::wire::control::{CONTROL_SOCKET, ExitReason};
 use berth_units::wire::event::EVENTS_DIR;
@@ -254,14 +254,19 @@ impl Supervisor {
         for name in set.declared.units.keys() {
             self.observed.units.entry(name.clone()).or_default();
         }
+        let told = (!self.set.origin.is_empty()).then(|| network::wanted(&self.set.declared, &self.leases));
         self.settle_leases(&set.declared);
         self.set_seen = Some(describe_set(&set));
         identify(&mut set.declared, &self.leases);
         let before = std::mem::replace(&mut self.set, set);
         volumes::settle(&self.set.declared);
         self.observed.volumes = if self.set.fault.is_none() { volumes::all() } else { BTreeMap::new() };
-        self.observed.networks.clear();
-        self.declare_network();
+        // What netd has made already is not asked for again: of a large node that takes it seconds.
+        let is_made = self.observed.networks.values().all(|seen| *seen == NetworkSeen::Up);
+        if !is_made || told != Some(network::wanted(&self.set.declared, &self.leases)) {
+            self.observed.networks.clear();
+            self.declare_network();
+        }
         self.tell_log_of_set(&before.declared);
     }
 
