@@ -75,6 +75,8 @@ enum Command {
     Resume(transition::Args),
     /// Have units read their configuration again
     Reload(cmd::reload::Args),
+    /// Set, list and remove secrets of the node
+    Secret(cmd::secret::Args),
     /// Stop every unit and reboot the node
     #[command(after_help = "Example: berth --node unix:control.sock reboot")]
     Reboot,
@@ -130,6 +132,7 @@ impl Cli {
             Command::Pause(args) => cmd::pause::run(&node, args),
             Command::Resume(args) => cmd::resume::run(&node, args),
             Command::Reload(args) => cmd::reload::run(&node, args),
+            Command::Secret(args) => cmd::secret::run(&node, args),
             Command::Reboot => cmd::reboot::run(&node),
             Command::Poweroff => cmd::poweroff::run(&node),
             #[cfg(feature = "builder")]

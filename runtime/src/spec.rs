@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::CStr;
+use std::fmt;
 use std::path::PathBuf;
 
 use berth_units::spec::{IoPriority, Scheduling};
@@ -27,6 +28,8 @@ pub struct Spec {
     pub files: Vec<File>,
     /// Volumes that are used for the first time.
     pub seeds: Vec<Seed>,
+    /// Read-only files that lie over the mounts, in RAM: secrets and configuration.
+    pub supplies: Vec<Supply>,
     /// What runs in it.
     pub process: Process,
     /// Its network namespace.
@@ -57,6 +60,7 @@ impl Spec {
             devices: Vec::new(),
             files: Vec::new(),
             seeds: Vec::new(),
+            supplies: Vec::new(),
             process: Process::new(argv),
             network: Network::Private,
             cgroup,
@@ -195,6 +199,28 @@ pub struct File {
     pub target: String,
     /// The whole of it.
     pub contents: String,
+}
+
+/// A read-only file of RAM that lies over the mounts. A link in its place is followed inside of the root.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct Supply {
+    /// Absolute path in the container; made when absent.
+    pub target: String,
+    /// The whole of it.
+    pub contents: Vec<u8>,
+    /// Its mode; what it says of set-user-ID has no effect.
+    pub mode: u32,
+    /// Its owner; the process' user when there is none.
+    pub uid: Option<u32>,
+    /// Its group; that of the process' user when there is none.
+    pub gid: Option<u32>,
+}
+
+/// Without the contents, which may be a secret.
+impl fmt::Debug for Supply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Supply({}, {} bytes, {:o})", self.target, self.contents.len(), self.mode)
+    }
 }
 
 /// The network namespace.

@@ -61,6 +61,8 @@ pub enum Step {
     Files,
     /// The unit's mounts.
     Mounts,
+    /// Secrets and configuration, over the mounts.
+    Supplies,
     /// Make the working directory.
     Workdir,
     /// Loopback up.
@@ -129,6 +131,7 @@ pub const CONTAINER: &[Step] = &[
     Step::CgroupMount,
     Step::Files,
     Step::Mounts,
+    Step::Supplies,
     Step::Workdir,
     Step::Loopback,
     Step::Hostname,
@@ -219,6 +222,7 @@ impl Step {
             Self::Devices => "make device",
             Self::Files => "lay file over",
             Self::Mounts => "mount",
+            Self::Supplies => "lay file over",
             Self::Workdir => "make working directory",
             Self::Loopback => "bring up loopback",
             Self::Hostname => "set host name",

@@ -48,6 +48,12 @@ pub const MEANS: &[(&str, Means)] = &[
     ("rootfs", Means::Process),
     ("process", Means::Process),
     ("env", Means::Process),
+    ("env_files", Means::Process),
+    ("env_unset", Means::Process),
+    ("env_info", Means::Process),
+    ("secrets", Means::Process),
+    ("configs", Means::Process),
+    ("on_change", Means::Rule),
     ("memory", Means::Limits),
     // The size of a mount.
     ("memory.on_oom", Means::Rule),

@@ -5,6 +5,7 @@ mod networks;
 mod ports;
 mod resources;
 mod sockets;
+mod supplies;
 
 use crate::Name;
 use std::collections::BTreeMap;
@@ -31,6 +32,7 @@ pub(crate) fn whole_set(declared: &Declared, parsed: &Parsed, faults: &mut Vec<F
     sockets::check_sockets(&set, faults);
     resources::check_promises(&set, faults);
     check_hostnames(&set, faults);
+    supplies::check_supplies(&set, faults);
     check_stop(&set, faults);
 }
 
@@ -67,6 +69,8 @@ impl Set<'_> {
             Body::Container(_) => "a container",
             Body::Network(_) => "a network",
             Body::Volume(_) => "a volume",
+            Body::Config(_) => "a config",
+            Body::Secret(_) => "a secret",
             Body::Broken => "broken",
         });
         let of_broken = |(base, _): (&str, &str)| self.parsed.broken_templates.contains(base);

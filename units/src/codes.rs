@@ -80,7 +80,7 @@ codes! {
     SCHEMA = 111, "unknown schema",
         "`schema` says which version of the rules a file follows. This version of berth knows schema 1.";
     KIND = 112, "unknown kind",
-        "`kind` is container (the default), network or volume; node.toml is the node.";
+        "`kind` is container (the default), config, network, secret or volume; node.toml is the node.";
     UNKNOWN_UNIT = 201, "no such unit",
         "A unit depends on one that no file of the set declares.";
     WRONG_KIND = 202, "reference to another kind",
@@ -101,6 +101,8 @@ codes! {
         "on_failure and on_success lead back to where they began, so the units could start each other for ever.";
     CONFLICT_AND_ORDER = 209, "a unit that waits for one it conflicts with",
         "The one would have to run for the other to start, and to be gone for it to start.";
+    UNKNOWN_SUPPLY = 220, "no such secret or config",
+        "A unit is given a secret or a config that no file of the set declares.";
     OVERLAP = 301, "overlapping subnets",
         "Two networks of one node cannot share addresses: the kernel would not know where to send a packet.";
     FIXED_ADDRESS = 302, "fixed address that cannot be",
@@ -182,6 +184,23 @@ codes! {
         "Each device has a path of its own below /dev, where every container has some already.";
     PRESSURE_WINDOW = 445, "pressure beyond its window",
         "The threshold is a part of the window: pressure that never comes would never be acted upon.";
+    CONFIG_SOURCE = 460, "configuration without one source",
+        "A configuration has exactly one of `content` and `file`, and that of a unit may have `source` in their place.";
+    FILE_TWICE = 461, "two files on one target",
+        "The later one would hide the other.";
+    CONFIG_TEMPLATE = 462, "fault in a template",
+        "A template is text with holes: {{ unit }}, {{ node }}, {{ ip }}, {{ env.NAME }} and {{ secret.NAME }}, where \
+         NAME is an entry of the unit's [secrets]. {{{{ stands for two braces.";
+    SECRET_NOT_ALLOWED = 463, "secret that is not for this unit",
+        "`allow` of a secret names the units that may have it, and this one is not among them.";
+    SECRET_ON_DISK = 464, "secret that lies on the disk",
+        "What lies below /data outlives the node's power: whoever has the disk has the secret. Secrets of source node \
+         and files on a file system in RAM do not.";
+    SUPPLY_PATH = 465, "file that cannot be given",
+        "What lies in a volume is its units' to change: a link that one of them puts there would lead anywhere on the \
+         node. Below /proc and /sys nobody tells when a file changes.";
+    SECRET_PATH = 466, "secret without its file",
+        "A secret of source file needs the path of its file, and no other source has one.";
     SCHEDULE_TIME = 470, "schedule without a time",
         "A schedule has at least one of `cron`, `every` and `on_boot`. A job that only runs when it is asked for has none.";
     CRON_NEVER = 471, "schedule that never comes",

@@ -6,6 +6,7 @@ mod job;
 mod process;
 mod resources;
 mod sockets;
+mod supplies;
 mod tasks;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ use crate::resolve::Origin;
 use crate::spec::{Image, Mount, MountSource, NetworkMode, Node, OnOom, Unit, UplinkMode, Upper};
 use crate::volumes::VOLUMES_DIR;
 pub(crate) use health::{parse_http, parse_status};
+pub(crate) use supplies::{config, secret};
 
 /// Size of a tmpfs mount, bytes.
 const TMPFS_SIZE: u64 = 64 << 20;
@@ -32,7 +34,19 @@ const TMPFS_MODE: u32 = 0o1777;
 
 /// A container with its own contradictions reported. Parts with faults are left out.
 pub(crate) fn container(draft: ContainerDraft, origin: &Origin, faults: &mut Vec<Fault>) -> Unit {
-    let ContainerDraft { mut unit, image, mounts, devices, ports, checks, sockets, hooks, reload } = draft;
+    let ContainerDraft {
+        mut unit,
+        image,
+        mounts,
+        devices,
+        ports,
+        checks,
+        sockets,
+        hooks,
+        reload,
+        secrets,
+        configs,
+    } = draft;
     if let Some(reference) = image {
         unit.image = Some(Image { reference });
     }
@@ -47,8 +61,10 @@ pub(crate) fn container(draft: ContainerDraft, origin: &Origin, faults: &mut Vec
     unit.reload = tasks::reload(reload, origin, faults);
     unit.sockets = sockets::sockets(&sockets, origin, faults);
     sockets::check_numbers(&unit, origin, faults);
+    supplies::finish(&mut unit, (&secrets, &configs), origin, faults);
     health::check_ready(&unit, &checks, origin, faults);
     check_targets(&unit, origin, faults);
+    supplies::check_targets(&unit, origin, faults);
     check_rootfs(&unit, origin, faults);
     check_oom(&mut unit, origin, faults);
     unit.devices = devices::finish(&devices, &unit, origin, faults);

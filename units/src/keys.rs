@@ -27,6 +27,7 @@ mod process;
 mod resources;
 mod security;
 mod service;
+mod supplies;
 mod take;
 mod text;
 mod value;
@@ -36,6 +37,7 @@ pub(crate) use draft::{
     CheckDraft, ContainerDraft, DeviceDraft, MountDraft, NetworkDraft, NodeDraft, ReloadDraft, SocketDraft,
     UplinkWord,
 };
+pub(crate) use draft::{ConfigDraft, ConfigUseDraft, SecretDraft, SecretUseDraft};
 pub(crate) use drop_in::DROP_IN;
 pub use forms::{Form, Rule};
 pub(crate) use kinds::KINDS as PLANNED_KINDS;
@@ -204,6 +206,22 @@ pub(crate) static NETWORK: Schema<NetworkDraft> =
 pub(crate) static VOLUME: Schema<crate::spec::Volume> =
     Schema { kind: "volume", sections: &[volume::SECTIONS], keys: &[volume::KEYS], effect: Effect::Now };
 
+/// `kind = "config"`.
+pub(crate) static CONFIG: Schema<ConfigDraft> = Schema {
+    kind: "config",
+    sections: &[supplies::CONFIG_SECTIONS],
+    keys: &[supplies::CONFIG],
+    effect: Effect::Now,
+};
+
+/// `kind = "secret"`.
+pub(crate) static SECRET: Schema<SecretDraft> = Schema {
+    kind: "secret",
+    sections: &[supplies::SECRET_SECTIONS],
+    keys: &[supplies::SECRET],
+    effect: Effect::Now,
+};
+
 /// `node.toml`.
 pub(crate) static NODE: Schema<NodeDraft> =
     Schema { kind: "node", sections: &[node::SECTIONS], keys: &[node::KEYS], effect: Effect::Now };
@@ -275,9 +293,9 @@ pub struct Row {
 
 /// The whole table: keys and tables of every kind of file.
 pub fn rows() -> Vec<Row> {
-    let mut rows =
-        [CONTAINER.rows(), NETWORK.rows(), VOLUME.rows(), NODE.rows(), DROP_IN.rows(), SERVICE.rows()]
-            .concat();
+    let containers = [CONTAINER.rows(), NETWORK.rows(), VOLUME.rows(), CONFIG.rows(), SECRET.rows()];
+    let others = [NODE.rows(), DROP_IN.rows(), SERVICE.rows()];
+    let mut rows = [containers.concat(), others.concat()].concat();
     rows.extend(PLANNED_KINDS.iter().flat_map(Schema::rows));
     rows
 }

@@ -31,6 +31,15 @@ pub struct Launch {
     pub capabilities: Vec<String>,
 }
 
+/// Variables that come neither from the unit's file nor from its image.
+#[derive(Default)]
+pub struct Outside {
+    /// Of `env_files`: over the image's, below the unit's own.
+    pub files: Vec<(String, String)>,
+    /// Secrets and information: over everything.
+    pub over: Vec<(String, String)>,
+}
+
 /// Why a unit cannot be launched from its image.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LaunchError {
@@ -64,12 +73,17 @@ pub enum LaunchError {
 ///
 /// `process.entrypoint` replaces the image's and clears its command; `process.args` replaces the command.
 pub fn launch(unit: &Unit, config: &ImageConfig) -> Result<Launch, LaunchError> {
+    launch_with(unit, config, &Outside::default())
+}
+
+/// The same with all variables.
+pub fn launch_with(unit: &Unit, config: &ImageConfig, outside: &Outside) -> Result<Launch, LaunchError> {
     let name = unit.name.to_string();
     let argv = argv(unit, config);
     if argv.first().is_none_or(String::is_empty) {
         return Err(LaunchError::NoCommand { unit: name });
     }
-    let env = environment(unit, config);
+    let env = environment(unit, config, outside);
     let user =
         unit.process.user.clone().or_else(|| Some(config.user.clone()).filter(|user| !user.is_empty()));
     let user = user.unwrap_or_else(|| "0".to_owned());
@@ -96,21 +110,26 @@ fn argv(unit: &Unit, config: &ImageConfig) -> Vec<String> {
     entrypoint.iter().chain(args).cloned().collect()
 }
 
-/// The image's variables in their order, the unit's over them and after them, BERTH_UNIT always.
-fn environment(unit: &Unit, config: &ImageConfig) -> Vec<(String, String)> {
+/// The image's variables in their order, the others over them and after them, BERTH_UNIT always.
+fn environment(unit: &Unit, config: &ImageConfig, outside: &Outside) -> Vec<(String, String)> {
     let mut env: Vec<(String, String)> = Vec::new();
     let mut set = |name: &str, value: &str| match env.iter_mut().find(|(known, _)| known == name) {
         Some((_, old)) => value.clone_into(old),
         None => env.push((name.to_owned(), value.to_owned())),
     };
-    set("PATH", DEFAULT_PATH);
+    let unset = &unit.supplies.env_unset;
+    if !unset.contains("PATH") {
+        set("PATH", DEFAULT_PATH);
+    }
     // A word without a name or without '=' sets nothing; docker drops it, too.
     let image =
         config.env.iter().filter_map(|word| word.split_once('=')).filter(|(name, _)| !name.is_empty());
-    for (name, value) in image {
+    for (name, value) in image.filter(|(name, _)| !unset.contains(*name)) {
         set(name, value);
     }
-    for (name, value) in &unit.env {
+    let files = outside.files.iter().map(|(name, value)| (name, value));
+    let over = outside.over.iter().map(|(name, value)| (name, value));
+    for (name, value) in files.chain(&unit.env).chain(over) {
         set(name, value);
     }
     set("BERTH_UNIT", unit.name.as_str());
@@ -205,6 +224,27 @@ mod tests {
         let told = launch.env.iter().filter(|(name, _)| name.starts_with("BERTH_"));
         let told: Vec<_> = told.map(|(name, value)| format!("{name}={value}")).collect();
         assert_eq!(told, ["BERTH_UNIT=web@a", "BERTH_INSTANCE=a"]);
+    }
+
+    #[test]
+    fn variables_from_outside_have_their_rank() {
+        let pairs = |text: &str| {
+            let words = text.split_whitespace().filter_map(|word| word.split_once('='));
+            words.map(|(name, value)| (name.to_owned(), value.to_owned())).collect::<Vec<_>>()
+        };
+        let mut unit = unit();
+        unit.env = pairs("A=unit B=unit").into_iter().collect();
+        unit.supplies.env_unset = words("GONE PATH B").into_iter().collect();
+        let config = ImageConfig {
+            env: words("A=image GONE=x F=image B=image"),
+            cmd: words("x"),
+            ..Default::default()
+        };
+        let outside =
+            Outside { files: pairs("A=file F=file G=1 G=2"), over: pairs("A=secret BERTH_UNIT=lie") };
+        let launch = launch_with(&unit, &config, &outside).unwrap();
+        let shown: Vec<_> = launch.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        assert_eq!(shown.join(" "), "A=secret F=file G=2 B=unit BERTH_UNIT=web");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::health::Health;
 use crate::job::Ledger;
 use crate::life::Life;
 use crate::notify::Talk;
+use crate::supplies::Source;
 use crate::task::{Doing, Reloaded, Task};
 use crate::time::rfc3339;
 use crate::volumes::Kept;
@@ -94,6 +95,8 @@ pub struct Facts {
     pub looked: Moment,
     /// So many microseconds is the clock on the wall ahead of [`Moment`].
     pub wall_ahead: i64,
+    /// A version of everything that units are given and that is there; it says nothing of the value.
+    pub supplies: BTreeMap<Source, u64>,
 }
 
 impl Facts {
@@ -283,6 +286,9 @@ pub struct Run {
     /// Since when somebody has wanted it frozen.
     #[serde(default)]
     pub paused: Option<Moment>,
+    /// Versions of what it was given, [`crate::supplies::versions`].
+    #[serde(default)]
+    pub supplies: BTreeMap<String, u64>,
 }
 
 impl Run {

@@ -8,6 +8,7 @@ mod facts;
 mod health;
 mod jobs;
 mod live;
+mod supplies;
 mod tasks;
 mod view;
 
@@ -84,6 +85,8 @@ pub enum Action {
     Gather(Name),
     /// Start it as if it had never ended: it is another one now.
     Reconsider(Name),
+    /// Start it anew, because of something that it was given: what.
+    Renew(Name, String),
     /// Forget a unit that is no longer declared and has no process.
     Forget(Name),
     /// Delete a volume that is no longer declared.
@@ -130,6 +133,7 @@ impl fmt::Display for Action {
             Self::Recheck(unit) => write!(f, "check {unit} anew"),
             Self::Gather(unit) => write!(f, "bring {unit} back into its cgroup"),
             Self::Reconsider(unit) => write!(f, "give {unit} another try: it has changed"),
+            Self::Renew(unit, what) => write!(f, "restart {unit}: {what} has changed"),
             Self::Forget(unit) => write!(f, "forget {unit}"),
             Self::Discard(volume) => write!(f, "delete volume {volume}"),
         }
@@ -212,6 +216,7 @@ impl View<'_> {
                 Some(Action::TryAgain(name.clone()))
             }
             Life::Idle => self.plan_start(unit?, seen, now),
+            Life::Running | Life::Ready => self.plan_supplies(unit?, seen),
             _ => None,
         }
     }
@@ -227,7 +232,11 @@ impl View<'_> {
 
     fn plan_start(&self, unit: &Unit, seen: &Seen, now: Moment) -> Option<Action> {
         let stays = self.observed.draining || !is_wanted(unit, seen) || !jobs::is_coming(unit, seen);
-        if stays || self.waits_for_unit(unit).is_some() || self.waits_for_clock(unit, seen) {
+        if stays
+            || self.waits_for_unit(unit).is_some()
+            || self.waits_for_clock(unit, seen)
+            || self.waits_for_supply(unit).is_some()
+        {
             return None;
         }
         let name = unit.name.clone();
@@ -283,7 +292,8 @@ impl View<'_> {
                 let starts = |unit: &&Unit| is_wanted(unit, seen) && jobs::is_coming(unit, seen);
                 let unit = unit.filter(|unit| starts(unit) && !self.observed.draining)?;
                 facts::missing(&unit.wait_for, &self.observed.facts)?;
-                self.waits_for_unit(unit).is_none().then(|| wait_deadline(unit, seen)).flatten()
+                let only = self.waits_for_unit(unit).is_none() && self.waits_for_supply(unit).is_none();
+                only.then(|| wait_deadline(unit, seen)).flatten()
             }
             _ => None,
         }

@@ -9,7 +9,8 @@ use crate::codes::{GATEWAY, NO_SUBNET};
 use crate::fault::{Fault, Place};
 use crate::keys::NetworkDraft;
 use crate::spec::{
-    Attachment, DEFAULT_NETWORK, Declared, Ipv4Net, MountSource, Network, NetworkMode, Node, Unit, Volume,
+    Attachment, Config, DEFAULT_NETWORK, Declared, Ipv4Net, MountSource, Network, NetworkMode, Node, Secret,
+    Unit, Volume,
 };
 use crate::walk::Spans;
 
@@ -18,6 +19,10 @@ pub(crate) enum Body {
     Container(Box<Unit>),
     Network(NetworkDraft),
     Volume(Volume),
+    /// Nothing where its content is not known; faults have been reported.
+    Config(Option<Config>),
+    /// Nothing where its source is not known; faults have been reported.
+    Secret(Option<Secret>),
     /// Nobody knows; faults have been reported.
     Broken,
 }
@@ -59,7 +64,9 @@ pub(crate) fn resolve(parsed: &Parsed, faults: &mut Vec<Fault>) -> Declared {
         match body {
             Body::Container(unit) => drop(declared.units.insert(name.clone(), (**unit).clone())),
             Body::Volume(volume) => drop(declared.volumes.insert(name.clone(), volume.clone())),
-            Body::Network(_) | Body::Broken => (),
+            Body::Config(Some(config)) => drop(declared.configs.insert(name.clone(), config.clone())),
+            Body::Secret(Some(secret)) => drop(declared.secrets.insert(name.clone(), secret.clone())),
+            Body::Config(None) | Body::Secret(None) | Body::Network(_) | Body::Broken => (),
         }
     }
     join_default(&mut declared);

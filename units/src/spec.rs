@@ -12,6 +12,7 @@ mod program;
 mod resources;
 mod security;
 mod storage;
+mod supplies;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -38,6 +39,10 @@ pub use program::{
 pub use resources::{Cpu, Cpuset, Io, IoLimit, Memory, OnOom, Partition, Pids, PrioClass};
 pub use security::{Profile, Security};
 pub use storage::{Device, Mount, MountSource, Retain, Volume};
+pub use supplies::{
+    Config, ConfigSource, ConfigUse, Content, Delivery, EnvFile, EnvInfo, OnChange, Placed, Secret,
+    SecretSource, SecretUse, Supplies,
+};
 
 /// A whole unit set: valid together or not at all.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -50,6 +55,10 @@ pub struct Declared {
     pub networks: BTreeMap<Name, Network>,
     /// `kind = "volume"`, with every volume that a mount names and no file declares.
     pub volumes: BTreeMap<Name, Volume>,
+    /// `kind = "config"`.
+    pub configs: BTreeMap<Name, Config>,
+    /// `kind = "secret"`.
+    pub secrets: BTreeMap<Name, Secret>,
     /// Of the units for which [`Declared::identify`] was called.
     pub identities: BTreeMap<Name, Identity>,
 }
@@ -94,6 +103,8 @@ pub struct Unit {
     pub process: Process,
     /// Merged over the image's Env.
     pub env: BTreeMap<String, String>,
+    /// Secrets, configuration, files of variables.
+    pub supplies: Supplies,
     /// memory.* of cgroup v2.
     pub memory: Memory,
     /// cpu.* of cgroup v2.
@@ -204,6 +215,7 @@ impl Unit {
             rootfs: Rootfs::default(),
             process: Process::default(),
             env: BTreeMap::new(),
+            supplies: Supplies::default(),
             memory: Memory::default(),
             cpu: Cpu::default(),
             pids: Pids::default(),

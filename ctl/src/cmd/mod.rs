@@ -28,6 +28,7 @@ pub mod resume;
 pub mod run;
 #[cfg(feature = "builder")]
 pub mod schema;
+pub mod secret;
 pub mod start;
 pub mod status;
 pub mod stop;

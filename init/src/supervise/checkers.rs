@@ -10,7 +10,6 @@ use std::path::Path;
 
 use berth_units::Name;
 use berth_units::health::{CheckSeen, Verdict, blame};
-use berth_units::launch::launch;
 use berth_units::observed::{Moment, Seen};
 use berth_units::spec::{Check, Probe, Unit};
 use berth_units::wire::PACKET_MAX;
@@ -141,7 +140,7 @@ impl Supervisor {
         };
         let text = |error: &dyn std::error::Error| Chain(error).to_string();
         let base = container::base(&self.images.images, unit).map_err(|error| text(&error))?;
-        let launch = launch(unit, &base.config).map_err(|error| text(&error))?;
+        let launch = self.launch(unit, &base.config).map_err(|error| text(&error))?;
         let asked = Exec {
             unit: unit.name.clone(),
             argv: argv.clone(),

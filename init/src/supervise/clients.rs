@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use berth_units::Private;
 use berth_units::wire::control::{Call, Fault, MESSAGE_MAX, parse_call};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
@@ -76,7 +77,7 @@ impl Clients {
             return Asked::Gone;
         };
         match client.read_call(if taken { CALL_MAX } else { LONG_MAX }) {
-            Ok(Some(call)) => match parse_call(&call) {
+            Ok(Some(call)) => match parse_call(call.bytes()) {
                 Ok((call, upgrade)) => Asked::Call(call, upgrade),
                 Err(fault) => Asked::Fault(fault),
             },
@@ -138,7 +139,7 @@ impl Reply {
 }
 
 impl Client {
-    fn read_call(&mut self, most: usize) -> io::Result<Option<Vec<u8>>> {
+    fn read_call(&mut self, most: usize) -> io::Result<Option<Private>> {
         let mut buffer = [0; 4096];
         loop {
             let flags = RecvFlags::DONTWAIT;
@@ -162,7 +163,8 @@ impl Client {
             }
             if end.is_some() {
                 self.input.pop();
-                return Ok(Some(std::mem::take(&mut self.input)));
+                // It may hold a secret.
+                return Ok(Some(std::mem::take(&mut self.input).into()));
             }
         }
     }

@@ -52,6 +52,12 @@ pub enum Error {
     /// Its cgroup.
     #[error(transparent)]
     Cgroup(#[from] berth_runtime::cgroup::CgroupError),
+    /// Something that it is given cannot be read.
+    #[error("cannot read {0}")]
+    Supply(String, #[source] std::io::Error),
+    /// Something that it is given is not as it has to be.
+    #[error(transparent)]
+    Supplies(#[from] berth_units::supplies::SupplyError),
     /// One of its volumes.
     #[error(transparent)]
     Volume(#[from] volumes::Error),

@@ -4,7 +4,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use berth_units::Name;
-use berth_units::launch::launch;
 use berth_units::life::{Event, Life};
 use berth_units::nearest::nearest;
 use berth_units::observed::{Seen, Wanted};
@@ -118,6 +117,9 @@ impl Supervisor {
                 Outcome::Said(applied) => serde_json::to_value(applied).map_err(|error| failed(&error))?,
                 Outcome::Store(request) => return Ok(Answer::Deputy(request)),
             },
+            Call::SetSecret { name, value } => self.ask_set_secret(&name, &value)?,
+            Call::RemoveSecret { name } => self.ask_remove_secret(&name)?,
+            Call::Secrets {} => json!({ "secrets": self.secrets() }),
             Call::Shutdown { then } => self.ask_shutdown(then)?,
             Call::Volumes {} => serde_json::to_value(self.volumes()).map_err(|error| failed(&error))?,
             Call::RemoveVolume { volume, force } => {
@@ -232,7 +234,7 @@ impl Supervisor {
         let (Some(pid), Some(unit), Some(base)) = (pid, unit, base) else {
             return Err(self.wrong_state(&asked.unit));
         };
-        let launch = launch(unit, &base.config).map_err(|error| failed(&error))?;
+        let launch = self.launch(unit, &base.config).map_err(|error| failed(&error))?;
         let spec = container::exec_spec(unit, &launch, asked, pid).map_err(|error| failed(&error))?;
         Ok(Request::Exec { spec: Box::new(spec), tty: asked.tty })
     }

@@ -15,8 +15,8 @@ use super::link::fd_name;
 use super::poll::Source;
 use super::records::{self, UNITS_DIR};
 use super::{Supervisor, clock, notify};
-use crate::error;
 use crate::kmsg::Chain;
+use crate::{error, notice};
 
 impl Supervisor {
     /// Carries one action out.
@@ -45,6 +45,7 @@ impl Supervisor {
             Action::Recheck(name) => self.recheck(name),
             Action::Gather(name) => self.gather(name),
             Action::Reconsider(name) => self.reconsider(name),
+            Action::Renew(name, what) => self.renew(name, what),
             Action::Forget(name) => self.forget(name),
             Action::Discard(volume) => self.discard(volume),
         }
@@ -81,6 +82,12 @@ impl Supervisor {
         self.note_failure(name, why.to_owned());
         self.held.remove(name);
         self.kill_cgroup(name);
+    }
+
+    /// An end that is asked for, after which it starts again.
+    fn renew(&mut self, name: &Name, what: &str) {
+        notice!("{what} of '{name}' has changed; restarting it");
+        self.stop(name);
     }
 
     /// Whether a unit that is stopped now starts again afterwards.

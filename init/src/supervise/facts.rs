@@ -11,13 +11,14 @@ use std::path::{Path, PathBuf};
 use berth_units::life::Life;
 use berth_units::observed::Facts;
 use berth_units::plan::{asked_paths, awaited_paths, is_wanted};
+use berth_units::supplies::{Source, sources};
 use berth_units::wire::net::UplinkState;
-use rustix::fs::inotify;
+use rustix::fs::inotify::{self, WatchFlags};
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
 
-use super::{Supervisor, clock, records, watches};
+use super::{Supervisor, clock, records, supplies, watches};
 use crate::error;
 use crate::kmsg::Chain;
 
@@ -56,14 +57,18 @@ impl PathWatch {
         self.inotify.as_ref().map(AsFd::as_fd)
     }
 
-    /// Watches for these paths and no others: each by the nearest directory above it that exists.
-    fn watch(&mut self, paths: &BTreeSet<&String>) {
+    /// Watches for these paths and no others, and for other contents of these files: each by the nearest directory
+    /// above it that exists.
+    fn watch(&mut self, paths: &BTreeSet<&String>, files: &BTreeSet<String>) {
         let mut dirs = BTreeMap::new();
         let Some(inotify) = &self.inotify else {
             return;
         };
-        for path in paths {
-            if let Err(error) = watch_one(inotify, Path::new(path), &mut dirs) {
+        let paths = paths.iter().map(|path| (path.as_str(), COMES));
+        // The masks of one directory add up.
+        let written = COMES.union(WatchFlags::CLOSE_WRITE).union(WatchFlags::MASK_ADD);
+        for (path, mask) in paths.chain(files.iter().map(|path| (path.as_str(), written))) {
+            if let Err(error) = watch_one(inotify, Path::new(path), mask, &mut dirs) {
                 error!("cannot watch for '{path}': {error}; ignoring");
             }
         }
@@ -80,11 +85,18 @@ impl PathWatch {
     }
 }
 
-fn watch_one(inotify: &OwnedFd, path: &Path, dirs: &mut BTreeMap<PathBuf, i32>) -> rustix::io::Result<()> {
-    let mask = inotify::WatchFlags::CREATE
-        | inotify::WatchFlags::MOVED_TO
-        | inotify::WatchFlags::DELETE_SELF
-        | inotify::WatchFlags::MOVE_SELF;
+/// Something may have come into a directory.
+const COMES: WatchFlags = WatchFlags::CREATE
+    .union(WatchFlags::MOVED_TO)
+    .union(WatchFlags::DELETE_SELF)
+    .union(WatchFlags::MOVE_SELF);
+
+fn watch_one(
+    inotify: &OwnedFd,
+    path: &Path,
+    mask: WatchFlags,
+    dirs: &mut BTreeMap<PathBuf, i32>,
+) -> rustix::io::Result<()> {
     let nearest = || path.ancestors().skip(1).find(|dir| dir.is_dir());
     let mut watched = None;
     // What is made between the look and the watch is seen by the second look.
@@ -191,11 +203,14 @@ impl Supervisor {
             asked.extend(asked_paths(unit));
         }
         // First the watch, then the look: nothing falls between them.
-        self.path_watch.watch(&awaited);
+        let file = |source| if let Source::File(path) = source { Some(path) } else { None };
+        let files = sources(&self.set.declared).into_iter().filter_map(file).collect();
+        self.path_watch.watch(&awaited, &files);
         let exists = |path: &&&String| Path::new(path).exists();
         let paths = awaited.union(&asked).filter(exists).map(|path| (*path).clone()).collect();
         let facts = &mut self.observed.facts;
         facts.paths = paths;
+        facts.supplies = supplies::look(&self.set.declared);
         facts.online = !self.uplink.addresses.is_empty();
         self.refresh_clock();
     }
@@ -251,7 +266,7 @@ mod tests {
         let wanted = path.display().to_string();
         let mut watch = PathWatch::new();
         for step in ["a", "a/b", "a/b/file"] {
-            watch.watch(&[&wanted].into());
+            watch.watch(&[&wanted].into(), &BTreeSet::new());
             // A watch that is no longer needed says good-bye.
             watch.drain();
             match step {
@@ -263,17 +278,24 @@ mod tests {
         }
         // A directory that was removed and made again is watched again.
         fs::remove_dir_all(dir.join("a")).unwrap();
-        watch.watch(&[&wanted].into());
+        watch.watch(&[&wanted].into(), &BTreeSet::new());
         watch.drain();
         fs::create_dir(dir.join("a")).unwrap();
         assert!(is_told(&watch));
         watch.drain();
         // Nobody waits any more.
-        watch.watch(&BTreeSet::new());
+        watch.watch(&BTreeSet::new(), &BTreeSet::new());
         watch.drain();
         fs::create_dir(dir.join("a/b")).unwrap();
         fs::write(dir.join("other"), "").unwrap();
         assert!(!is_told(&watch));
+        // Of a file that counts, each new content is told; of its directory, beside one that is awaited, too.
+        let [file, other] = ["other", "awaited"].map(|name| dir.join(name).display().to_string());
+        watch.watch(&[&other].into(), &[file.clone()].into());
+        watch.drain();
+        fs::write(&file, "new").unwrap();
+        assert!(is_told(&watch));
+        watch.drain();
         fs::remove_dir_all(&dir).unwrap();
     }
 }

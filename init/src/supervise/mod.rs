@@ -44,6 +44,7 @@ mod source;
 mod starting;
 mod status;
 mod stopping;
+mod supplies;
 mod tasks;
 mod volumes;
 mod watches;

@@ -3,14 +3,15 @@
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
+use berth_runtime::spec::Spec;
 use berth_runtime::{Cgroup, Status as StepStatus, Stdio, Step, StepError, read_status, spawn};
 use berth_units::Name;
 use berth_units::health::Health;
-use berth_units::launch::launch;
 use berth_units::life::Event;
 use berth_units::observed::{Attach, Run};
 use berth_units::plan::comes_after;
 use berth_units::spec::{LogSink, Ready, Unit};
+use berth_units::supplies::versions;
 use berth_units::volumes::mounted_by;
 use berth_units::wire::control::ExitReason;
 use rustix::io::Errno;
@@ -37,14 +38,14 @@ impl Supervisor {
 
     fn try_start(&mut self, unit: &Unit) -> Result<(), Error> {
         let base = container::base(&self.images.images, unit)?;
-        let launch = launch(unit, &base.config)?;
+        let (launch, supplies) = self.supply(unit, &base.config)?;
         let cgroup = Cgroup::renew(cgroup_dir(&unit.name))?;
         limits::apply(&cgroup, &limits::limits(unit, self.node_memory)?)?;
         self.watch_cgroup(&unit.name);
         self.drift.renew(&unit.name);
         self.arm_pressure(&unit.name)?;
         let context = Context { declared: &self.set.declared, leases: &self.leases };
-        let spec = container::spec(&context, unit, base, &launch)?;
+        let spec = Spec { supplies, ..container::spec(&context, unit, base, &launch)? };
         let (stdout, stderr) = self.log_pipes(unit)?;
         let ready = self.ready_pipe(unit)?;
         self.open_notify(unit)?;
@@ -72,6 +73,8 @@ impl Supervisor {
             checks: Some(identity.checks),
             after: comes_after(&self.set.declared, unit),
             volumes: mounted_by(unit),
+            // Looked at before the values were read: one that changed in between is a change.
+            supplies: versions(&self.set.declared, unit, &self.observed.facts),
             ..Run::default()
         });
         seen.record.health = Health::begin(unit, clock::now());

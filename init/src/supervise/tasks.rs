@@ -9,7 +9,6 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use berth_runtime::{Status as StepStatus, Stdio, exec, read_status};
 use berth_units::Name;
-use berth_units::launch::launch;
 use berth_units::observed::Run;
 use berth_units::spec::{Ready, ReloadWay, Unit};
 use berth_units::task::{Doing, Task, end_task};
@@ -114,7 +113,7 @@ impl Supervisor {
         let unit = self.set.declared.units.get(name).cloned().ok_or_else(gone)?;
         let pid = self.run_of(name).map(|run| run.pid).ok_or_else(gone)?;
         let base = container::base(&self.images.images, &unit)?;
-        let launch = launch(&unit, &base.config)?;
+        let launch = self.launch(&unit, &base.config)?;
         let asked = Exec { unit: name.clone(), argv, env: BTreeMap::new(), tty: None, user, workdir: None };
         let mut spec = container::exec_spec(&unit, &launch, &asked, pid)?;
         spec.clone_parent = true;

@@ -39,6 +39,7 @@ const USAGE: &str = "usage: probe COMMAND
   fill PATH                 write until that fails: bytes written, errno
   space PATH                bytes of its file system, bytes free
   read PATH                 print a file
+  mode PATH                 its mode, owner and group
   list PATH                 print a directory's names
   reloader                  say READY=1; of each SIGHUP RELOADING=1, then READY=1
   serve PORT                echo TCP, a line printed for each connection
@@ -101,6 +102,7 @@ fn run(words: &[&str]) -> Result<u8, Box<dyn Error>> {
         ["append", path, text] => output::append(path, text),
         ["fill", path] => output::fill(path),
         ["space", path] => report::print_space(path),
+        ["mode", path] => report::print_mode(path),
         ["read", path] => output::read(path),
         ["ready-fd", fd] => output::say_ready(fd).and_then(|()| load::sleep()),
         ["notify", ref said @ ..] => notify::say(notify::SOCKET, said),

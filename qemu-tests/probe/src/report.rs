@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 
 use berth_probe::{Mount, Report};
 
@@ -129,5 +130,12 @@ fn local_addresses(trie: &str) -> Vec<String> {
 pub fn print_space(path: &str) -> Outcome {
     let stat = rustix::fs::statvfs(path)?;
     println!("{} {}", stat.f_blocks * stat.f_frsize, stat.f_bavail * stat.f_frsize);
+    Ok(())
+}
+
+/// Prints mode (octal), owner and group of a file.
+pub fn print_mode(path: &str) -> Outcome {
+    let seen = fs::metadata(path)?;
+    println!("{:o} {} {}", seen.mode() & 0o7777, seen.uid(), seen.gid());
     Ok(())
 }

@@ -17,6 +17,7 @@ mod live;
 mod notify;
 mod power;
 mod resources;
+mod secrets;
 mod seeing;
 mod service;
 mod templates;
@@ -91,6 +92,7 @@ scenarios! {
     seeing::changes_of_a_root_are_told: "added, deleted, not mounts; gone with a new run; a read-only root says so";
     power::power_cut_keeps_what_was_synced: "QEMU killed; volumes intact, units up";
     power::reboot_comes_back: "berth reboot: the same units on the same disk";
+    secrets::secrets_reach_their_units_and_no_disk: "waited for, inside with mode and owner, told to nobody, on no disk";
     volumes::volume_size_holds_and_changes_live: "no space left at the limit; more and less of it under a running unit";
     volumes::volumes_are_copied_replaced_and_deleted: "export, import, rm, retain; a broken stream changes nothing";
     changes::changed_set_is_taken_whole_or_not_at_all: "units put on a running node; a faulty one changes nothing";

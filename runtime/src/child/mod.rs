@@ -115,6 +115,7 @@ impl<'p> Child<'p> {
             Step::CgroupMount => self.mount_cgroup(root),
             Step::Files => self.lay_files(root),
             Step::Mounts => self.mount_user_mounts(root),
+            Step::Supplies => self.lay_supplies(root),
             Step::Workdir => self.make_workdir(root),
             Step::Loopback => self.bring_up_loopback(root),
             Step::Hostname => self.set_hostname(root),

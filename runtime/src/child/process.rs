@@ -122,7 +122,7 @@ impl<'p> Child<'p> {
             // A home that is too long to be one is left out.
             let _there = work.env.set_spare(&[b"HOME=", home]);
         }
-        Ok(())
+        self.own_supplies()
     }
 
     pub(super) fn enter_cwd(&self) -> Outcome<'p> {

@@ -1,9 +1,10 @@
 //! The steps that assemble the root: layers, files, the unit's mounts, what is hidden, pivot_root(2).
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{
-    CWD, Dev, FileType, FsWord, Mode, OFlags, PROC_SUPER_MAGIC, fstat, fstatfs, major, minor, mkdirat, openat,
+    AtFlags, CWD, Dev, FileType, FsWord, Mode, OFlags, PROC_SUPER_MAGIC, chmodat, chownat, fstat, fstatfs,
+    major, minor, mkdirat, openat,
 };
 use rustix::io::Errno;
 use rustix::mount::{
@@ -11,13 +12,11 @@ use rustix::mount::{
     fsconfig_set_string, fsopen, mount_change, unmount,
 };
 
-use super::api::{
-    NOSUID_NODEV, NOTHING, READ_ONLY, attach, attach_over_root, copy_tree, mount_context, new_mount,
-};
+use super::api::{NOSUID_NODEV, READ_ONLY, attach, attach_over_root, copy_tree, mount_context, new_mount};
 use super::clear::remove_all;
 use super::{Child, Fault, Outcome, RootRef, about, need};
-use crate::plan::{MountPlan, Source, Upper};
-use crate::resolve::{self, Kind, ensure, ensure_own_file};
+use crate::plan::{FilePlan, MountPlan, Source, SupplyPlan, Upper};
+use crate::resolve::{self, Kind, Target, ensure, ensure_own_file};
 use crate::sys::mount::{Reach, set_attributes};
 
 const SYSFS_MAGIC: FsWord = 0x6265_6572;
@@ -44,7 +43,7 @@ impl<'p> Child<'p> {
         let options = [(c"size", root.scratch_size.as_c_str()), (c"mode", c"0755")];
         let scratch = new_mount(c"tmpfs", &options, MountAttrFlags::empty())?;
         attach_over_root(scratch.as_fd())?;
-        for name in [c"upper", c"work", c"empty", c"files"] {
+        for name in [c"upper", c"work", c"empty", c"files", c"supplies"] {
             mkdirat(&scratch, name, DIR)?;
         }
         self.scratch = Some(scratch);
@@ -80,16 +79,52 @@ impl<'p> Child<'p> {
         Ok(())
     }
 
+    /// Puts a file into the scratch tmpfs and gives it out as a mount that is nowhere yet.
+    fn scratch_file(&self, file: &FilePlan, mode: Mode) -> Result<OwnedFd, Errno> {
+        let scratch = need(self.scratch.as_ref())?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let opened = openat(scratch, file.name.as_c_str(), flags, mode)?;
+        write_all(opened.as_fd(), &file.contents)?;
+        let mount = copy_tree(scratch.as_fd(), &file.name, OpenTreeFlags::empty())?;
+        set_attributes(mount.as_fd(), NOSUID_NODEV | READ_ONLY, Reach::One)?;
+        Ok(mount)
+    }
+
+    /// They are root's alone until the process' user is known: see `own_supplies`.
+    pub(super) fn lay_supplies(&self, root: RootRef<'p>) -> Outcome<'p> {
+        for (index, SupplyPlan { file, .. }) in root.supplies.iter().enumerate() {
+            let lay = || {
+                let mount = self.scratch_file(file, Mode::RUSR)?;
+                let place = self.mount_place(&file.target, Kind::File)?;
+                attach(mount.as_fd(), place.as_fd())
+            };
+            lay().map_err(about(index, file.target.path()))?;
+        }
+        Ok(())
+    }
+
+    /// By way of the scratch tmpfs, where they can be written to.
+    pub(super) fn own_supplies(&self) -> Outcome<'p> {
+        let Some(root) = &self.plan.root else { return Ok(()) };
+        for (index, SupplyPlan { file, mode, uid, gid }) in root.supplies.iter().enumerate() {
+            let own = || {
+                let scratch = need(self.scratch.as_ref())?;
+                let (uid, gid) =
+                    (uid.unwrap_or(self.work.identity.uid), gid.unwrap_or(self.work.identity.gid));
+                chownat(scratch, &file.name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+                chmodat(scratch, &file.name, *mode, AtFlags::empty())
+            };
+            own().map_err(about(index, file.target.path()))?;
+        }
+        Ok(())
+    }
+
     pub(super) fn lay_files(&self, root: RootRef<'p>) -> Outcome<'p> {
-        let (scratch, top) = (need(self.scratch.as_ref())?, need(self.root.as_ref())?);
+        let top = need(self.root.as_ref())?;
         for (index, file) in root.files.iter().enumerate() {
             let lay = || {
-                let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-                let opened = openat(scratch, file.name.as_c_str(), flags, Mode::from_raw_mode(0o644))?;
-                write_all(opened.as_fd(), &file.contents)?;
+                let mount = self.scratch_file(file, Mode::from_raw_mode(0o644))?;
                 let target = ensure_own_file(top.as_fd(), &file.target)?;
-                let mount = copy_tree(scratch.as_fd(), &file.name, OpenTreeFlags::empty())?;
-                set_attributes(mount.as_fd(), NOTHING | READ_ONLY, Reach::One)?;
                 attach(mount.as_fd(), target.as_fd())
             };
             lay().map_err(about(index, file.target.path()))?;
@@ -104,19 +139,24 @@ impl<'p> Child<'p> {
         Ok(())
     }
 
-    fn mount_user_mount(&self, plan: &MountPlan) -> Result<(), Errno> {
+    /// Where something can be mounted, made when it is not there.
+    fn mount_place(&self, target: &Target, kind: Kind) -> Result<OwnedFd, Errno> {
         let top = need(self.root.as_ref())?;
-        let target = ensure(top.as_fd(), &plan.target, plan.kind)?;
+        let place = ensure(top.as_fd(), target, kind)?;
         // A link of the image must not lead a mount over the kernel's own files (CVE-2019-16884).
-        if matches!(fstatfs(&target)?.f_type, PROC_SUPER_MAGIC | SYSFS_MAGIC) {
+        if matches!(fstatfs(&place)?.f_type, PROC_SUPER_MAGIC | SYSFS_MAGIC) {
             return Err(Errno::LOOP);
         }
         // The kernel would only say EINVAL.
-        match (FileType::from_raw_mode(fstat(&target)?.st_mode) == FileType::Directory, plan.kind) {
-            (true, Kind::File) => return Err(Errno::ISDIR),
-            (false, Kind::Directory) => return Err(Errno::NOTDIR),
-            _ => {}
+        match (FileType::from_raw_mode(fstat(&place)?.st_mode) == FileType::Directory, kind) {
+            (true, Kind::File) => Err(Errno::ISDIR),
+            (false, Kind::Directory) => Err(Errno::NOTDIR),
+            _ => Ok(place),
         }
+    }
+
+    fn mount_user_mount(&self, plan: &MountPlan) -> Result<(), Errno> {
+        let target = self.mount_place(&plan.target, plan.kind)?;
         match &plan.source {
             Source::Tree(tree) => attach(tree.as_fd(), target.as_fd()),
             Source::Tmpfs { size, mode } => {

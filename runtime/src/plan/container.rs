@@ -5,16 +5,16 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2};
+use rustix::fs::{CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, fstat, openat, openat2};
 use rustix::mount::{MountAttrFlags, OpenTreeFlags, open_tree};
 
 use super::{
-    FilePlan, Lifted, MountPlan, RootPlan, SeedPlan, Source, SysctlPlan, Upper, c_string, devices, invalid,
-    open, system,
+    FilePlan, Lifted, MountPlan, RootPlan, SeedPlan, Source, SupplyPlan, SysctlPlan, Upper, c_string,
+    devices, invalid, open, system,
 };
 use crate::resolve::{self, Kind, Target};
 use crate::spawn::SpawnError;
-use crate::spec::{File, Mount, MountSource, Network, Seed, Spec, Writable};
+use crate::spec::{File, Mount, MountSource, Network, Seed, Spec, Supply, Writable};
 use crate::sys::mount::{Reach, set_attributes};
 
 /// fsconfig(2) takes strings of up to 255 bytes.
@@ -45,6 +45,7 @@ pub(super) fn plan(spec: &Spec, lifted: &mut Lifted) -> Result<RootPlan, SpawnEr
         seeds: spec.seeds.iter().map(|one| seed(one, lifted)).collect::<Result<_, _>>()?,
         devices: devices::plan(spec)?,
         files: files(&spec.files)?,
+        supplies: supplies(&spec.supplies)?,
         mounts: mounts(&spec.mounts, lifted)?,
         workdir: target("cwd", &spec.process.cwd)?,
         loopback: spec.network == Network::Private,
@@ -117,6 +118,30 @@ fn seed(seed: &Seed, lifted: &mut Lifted) -> Result<SeedPlan, SpawnError> {
         from: seed.from.as_deref().map(mount_target).transpose()?,
         own: seed.own,
     })
+}
+
+fn supplies(supplies: &[Supply]) -> Result<Vec<SupplyPlan>, SpawnError> {
+    if supplies.iter().map(|supply| supply.contents.len()).sum::<usize>() > FILES_MAX {
+        return Err(invalid("supplies", supplies.len(), "together they have at most 1 MiB"));
+    }
+    let id = |id: Option<u32>| match id {
+        // chown(2) takes it for "leave it as it is".
+        Some(u32::MAX) => Err(invalid("owner", u32::MAX, "it is no user or group")),
+        id => Ok(id),
+    };
+    let plan = |(n, supply): (usize, &Supply)| {
+        if supply.mode > 0o7777 {
+            return Err(invalid("mode", format!("{:o}", supply.mode), "it is at most 7777"));
+        }
+        let name = c_string("supplies", format!("supplies/{n}"))?;
+        Ok(SupplyPlan {
+            file: FilePlan { target: mount_target(&supply.target)?, name, contents: supply.contents.clone() },
+            mode: Mode::from_raw_mode(supply.mode),
+            uid: id(supply.uid)?.map(Uid::from_raw),
+            gid: id(supply.gid)?.map(Gid::from_raw),
+        })
+    };
+    supplies.iter().enumerate().map(plan).collect()
 }
 
 fn mounts(mounts: &[Mount], lifted: &mut Lifted) -> Result<Vec<MountPlan>, SpawnError> {

@@ -74,6 +74,7 @@ pub(crate) struct RootPlan {
     pub(crate) seeds: Vec<SeedPlan>,
     pub(crate) devices: Vec<DevicePlan>,
     pub(crate) files: Vec<FilePlan>,
+    pub(crate) supplies: Vec<SupplyPlan>,
     pub(crate) mounts: Vec<MountPlan>,
     pub(crate) workdir: Target,
     pub(crate) loopback: bool,
@@ -116,6 +117,13 @@ pub(crate) struct FilePlan {
     /// Path in the scratch tmpfs.
     pub(crate) name: CString,
     pub(crate) contents: Vec<u8>,
+}
+
+pub(crate) struct SupplyPlan {
+    pub(crate) file: FilePlan,
+    pub(crate) mode: Mode,
+    pub(crate) uid: Option<Uid>,
+    pub(crate) gid: Option<Gid>,
 }
 
 pub(crate) struct MountPlan {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::spec::{File, Mount, MountSource, Root, Writable};
+use crate::spec::{File, Mount, MountSource, Root, Supply, Writable};
 
 fn spec() -> Spec {
     let root = Root { layers: vec!["/layer".into()], writable: Writable::No };
@@ -51,6 +51,17 @@ fn what_cannot_be_is_refused_before_there_is_a_process() {
         starts(refusal(|s| s.mounts.push(tmpfs(target))), &format!("mount target '{target}'"));
     }
     let file = |target: &str| File { target: target.to_owned(), contents: "x".repeat(1 << 20) };
+    let supply = |target: &str, mode: u32, uid: Option<u32>| Supply {
+        target: target.to_owned(),
+        contents: vec![b'x'; 1 << 20],
+        mode,
+        uid,
+        gid: None,
+    };
+    starts(refusal(|s| s.supplies.push(supply("/sys/x", 0o400, None))), "mount target '/sys/x'");
+    starts(refusal(|s| s.supplies.push(supply("/x", 0o17777, None))), "mode '17777'");
+    starts(refusal(|s| s.supplies.push(supply("/x", 0o400, Some(u32::MAX)))), "owner '4294967295'");
+    starts(refusal(|s| s.supplies.extend([supply("/a", 0, None), supply("/b", 0, None)])), "supplies '2'");
     starts(refusal(|s| s.files.push(file("/proc/x"))), "mount target '/proc/x'");
     starts(refusal(|s| s.files.extend([file("/a"), file("/b")])), "files '2'");
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use berth_runtime::spec::{File, Mount, MountSource, Writable};
+use berth_runtime::spec::{File, Mount, MountSource, Supply, Writable};
 
 use crate::sandbox::{Sandbox, failure, run, succeed};
 
@@ -63,6 +63,11 @@ fn a_mount_is_not_led_over_the_kernels_files() {
     let source = MountSource::Tmpfs { size: 4096, mode: 0o755 };
     spec.mounts = vec![Mount { source, target: "/data".to_owned(), read_only: false, exec: false }];
     assert_eq!(failure(&spec), "cannot mount '/data': Too many levels of symbolic links");
+    spec.mounts.clear();
+    let contents = b"x".to_vec();
+    let target = "/data/current".to_owned();
+    spec.supplies = vec![Supply { target, contents, mode: 0o400, uid: None, gid: None }];
+    assert_eq!(failure(&spec), "cannot lay file over '/data/current': Too many levels of symbolic links");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What a container sees of itself.
 
 use berth_runtime::Capabilities;
-use berth_runtime::spec::{Device, File, Mount, MountSource, Network, Writable};
+use berth_runtime::spec::{Device, File, Mount, MountSource, Network, Supply, Writable};
 use berth_units::spec::{IoPriority, SchedulerPolicy, Scheduling};
 
 use crate::sandbox::{Sandbox, run, succeed};
@@ -219,6 +219,39 @@ fn files_lie_over_the_image_read_only() {
     let outcome = run(&spec);
     assert_eq!(outcome.stdout, "/etc/hostname\n/etc/resolv.conf\n/etc/group\n/made/here\n");
     assert!(outcome.stderr.contains("Read-only file system"), "{outcome:?}");
+}
+
+#[test]
+fn supplies_lie_over_the_mounts_with_mode_and_owner() {
+    let sandbox = Sandbox::new();
+    let script = "stat -c '%a %u %g' /run/secrets/key /etc/open; cat /run/secrets/key /etc/open /run/secrets/other; \
+                  echo > /run/secrets/key; chmod 666 /run/secrets/key";
+    let mut spec = sandbox.spec(script);
+    spec.process.user.user = "1000:2000".to_owned();
+    spec.mounts = vec![Mount {
+        source: MountSource::Tmpfs { size: 4096, mode: 0o755 },
+        target: "/run".to_owned(),
+        read_only: false,
+        exec: false,
+    }];
+    let supply = |target: &str, mode, owner: Option<u32>| Supply {
+        target: target.to_owned(),
+        contents: format!("{target}\n").into_bytes(),
+        mode,
+        uid: owner,
+        gid: owner,
+    };
+    spec.supplies = vec![
+        supply("/run/secrets/key", 0o400, None),
+        supply("/etc/open", 0o444, Some(0)),
+        supply("/run/secrets/other", 0o400, Some(7)),
+    ];
+    let outcome = run(&spec);
+    assert_eq!(outcome.stdout, "400 1000 2000\n444 0 0\n/run/secrets/key\n/etc/open\n", "{outcome:?}");
+    for fault in ["/run/secrets/other': Permission denied", "Read-only file system"] {
+        assert!(outcome.stderr.contains(fault), "{outcome:?}");
+    }
+    assert_eq!(outcome.stderr.matches("Read-only file system").count(), 2, "{outcome:?}");
 }
 
 #[test]

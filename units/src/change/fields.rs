@@ -3,7 +3,9 @@
 use std::borrow::Borrow;
 use std::fmt::Debug;
 
-use crate::spec::{Attachment, Cpu, Image, Io, Log, LogSink, Memory, Pids, Process, Restart, Stop, Unit};
+use crate::spec::{
+    Attachment, Cpu, Image, Io, Log, LogSink, Memory, Pids, Process, Restart, Stop, Supplies, Unit,
+};
 
 use super::show::{Bytes, Show};
 use super::{Means, means};
@@ -79,7 +81,7 @@ pub(super) fn fields(unit: &Unit, see: &mut See<'_>) {
         // Whose it is.
         name: _,
         description, documentation, enabled, start, labels,
-        image, rootfs, process, env,
+        image, rootfs, process, env, supplies,
         memory, cpu, pids, io, cpuset, hugetlb, hugetlb_rsvd, cgroup_raw,
         pressure, devices, mounts, network, hostname, networks, ports, sockets,
         kind, schedule, job, remain_after_exit, depends, after, before, conflicts, wait_for, conditions,
@@ -96,6 +98,7 @@ pub(super) fn fields(unit: &Unit, see: &mut See<'_>) {
     hidden(see, key!("rootfs"), rootfs);
     program(see, process);
     entries(see, key!("env"), env);
+    given(see, supplies);
     resources(see, (memory, cpu, pids, io));
     hidden(see, key!("cpuset"), cpuset);
     entries(see, key!("hugetlb"), hugetlb);
@@ -151,6 +154,16 @@ fn program(see: &mut See<'_>, process: &Process) {
     hidden(see, key!("process.oom_score_adj"), oom_score_adj);
     hidden(see, key!("process.scheduler"), scheduling);
     hidden(see, key!("process.io_priority"), io_priority);
+}
+
+fn given(see: &mut See<'_>, supplies: &Supplies) {
+    let Supplies { env_files, env_unset, env_info, secrets, configs, on_change } = supplies;
+    hidden(see, key!("env_files"), env_files);
+    hidden(see, key!("env_unset"), env_unset);
+    hidden(see, key!("env_info"), env_info);
+    entries(see, key!("secrets"), secrets);
+    entries(see, key!("configs"), configs);
+    hidden(see, key!("on_change"), on_change);
 }
 
 fn resources(see: &mut See<'_>, (memory, cpu, pids, io): (&Memory, &Cpu, &Pids, &Io)) {

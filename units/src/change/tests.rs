@@ -1,7 +1,7 @@
 use super::*;
 use crate::keys::{Effect, rows};
 use crate::quantity::Amount;
-use crate::spec::{Attachment, Check, Log, LogSink};
+use crate::spec::{Attachment, Check, Log, LogSink, OnChange};
 use crate::{Name, Reference};
 
 fn unit() -> Unit {
@@ -48,7 +48,7 @@ type Row = (fn(&mut Unit), &'static str, Means, [bool; 3]);
 
 #[test]
 fn each_class_of_keys_touches_its_part_alone() {
-    let rows: [Row; 14] = [
+    let rows: [Row; 16] = [
         (|u| u.description = "x".into(), "description", Means::Note, [false; 3]),
         (|u| drop(u.labels.insert("a".into(), "b".into())), "labels.a", Means::Note, [false; 3]),
         (|u| u.env = [("A".into(), "s3cret".into())].into(), "env.A", Means::Process, [true, false, false]),
@@ -82,6 +82,8 @@ fn each_class_of_keys_touches_its_part_alone() {
             Means::Process,
             [true, false, false],
         ),
+        (|u| u.supplies.on_change = OnChange::None, "on_change", Means::Rule, [false; 3]),
+        (|u| u.supplies.env_unset = ["A".into()].into(), "env_unset", Means::Process, [true, false, false]),
         (|u| u.remain_after_exit = Some(true), "remain_after_exit", Means::Rule, [false; 3]),
     ];
     let before = Identity::of(&unit());

@@ -1,6 +1,6 @@
 //! What a file has said so far: the setters of the key table write here. Required values are still optional.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -19,6 +19,8 @@ pub(crate) struct ContainerDraft {
     pub sockets: BTreeMap<String, SocketDraft>,
     pub hooks: BTreeMap<String, Hook>,
     pub reload: ReloadDraft,
+    pub secrets: BTreeMap<String, SecretUseDraft>,
+    pub configs: BTreeMap<String, ConfigUseDraft>,
 }
 
 impl ContainerDraft {
@@ -35,6 +37,8 @@ impl ContainerDraft {
             sockets: BTreeMap::new(),
             hooks: BTreeMap::new(),
             reload: ReloadDraft::default(),
+            secrets: BTreeMap::new(),
+            configs: BTreeMap::new(),
         }
     }
 
@@ -44,6 +48,14 @@ impl ContainerDraft {
 
     pub fn device(&mut self, name: &str) -> &mut DeviceDraft {
         self.devices.entry(name.to_owned()).or_default()
+    }
+
+    pub fn secret(&mut self, name: &str) -> &mut SecretUseDraft {
+        self.secrets.entry(name.to_owned()).or_default()
+    }
+
+    pub fn config(&mut self, name: &str) -> &mut ConfigUseDraft {
+        self.configs.entry(name.to_owned()).or_default()
     }
 
     pub fn port(&mut self, name: &str) -> &mut PortDraft {
@@ -140,6 +152,55 @@ pub(crate) struct CheckDraft {
     pub expect: Option<String>,
     /// All but its probe.
     pub timing: Check,
+}
+
+/// `[secrets.NAME]`.
+#[derive(Default)]
+pub(crate) struct SecretUseDraft {
+    pub source: Option<Name>,
+    pub target: Option<String>,
+    pub mode: Option<u32>,
+    pub uid: Option<u32>,
+    pub gid: Option<u32>,
+    pub env: Option<String>,
+}
+
+/// `[configs.NAME]`.
+#[derive(Default)]
+pub(crate) struct ConfigUseDraft {
+    pub source: Option<Name>,
+    pub content: Option<String>,
+    pub file: Option<String>,
+    pub target: Option<String>,
+    pub mode: Option<u32>,
+    pub uid: Option<u32>,
+    pub gid: Option<u32>,
+    pub template: bool,
+}
+
+/// A config file.
+#[derive(Default)]
+pub(crate) struct ConfigDraft {
+    pub content: Option<String>,
+    pub file: Option<String>,
+    pub template: bool,
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A secret file.
+pub(crate) struct SecretDraft {
+    pub is_file: bool,
+    pub is_node: bool,
+    pub path: Option<String>,
+    pub version: u32,
+    pub allow: Option<BTreeSet<Name>>,
+    pub labels: BTreeMap<String, String>,
+}
+
+impl Default for SecretDraft {
+    fn default() -> Self {
+        Self { is_file: false, is_node: false, path: None, version: 1, allow: None, labels: BTreeMap::new() }
+    }
 }
 
 /// A network file: its subnet may be left to the resolver.

@@ -2,15 +2,29 @@
 
 use std::time::Duration;
 
-use super::draft::ContainerDraft;
+use super::draft::{ContainerDraft, fit};
 use super::forms::ENV_INFO;
-use super::planned_word;
-use super::{Key, Section, Take, Text, Word, key, later, named, planned, planned_named, planned_required};
+use super::{Key, Section, Take, Text, Word, key, later, named, planned, planned_word, required, word};
+use crate::spec::{EnvFile, EnvInfo, OnChange};
 
 pub(super) const SECTIONS: &[Section<ContainerDraft>] = &[
     named("env", Text::EnvName, |_, _| (), "Environment variables, laid over those of the image."),
-    planned_named("secrets", Text::Entry, "Secrets that it is given, in RAM only, by name."),
-    planned_named("configs", Text::Entry, "Configuration files that it is given, by name."),
+    named(
+        "secrets",
+        Text::Entry,
+        |d, at| {
+            d.secret(at);
+        },
+        "Secrets that it is given, in RAM only, by name.",
+    ),
+    named(
+        "configs",
+        Text::Entry,
+        |d, at| {
+            d.config(at);
+        },
+        "Configuration files that it is given, by name.",
+    ),
 ];
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -24,41 +38,127 @@ pub(super) const KEYS: &[Key<ContainerDraft>] = &[
         Take::Text(Text::Any, |d, at, v| drop(d.unit.env.insert(at.to_owned(), v))),
         "One variable.",
     ),
-    planned("env_files", "[]", Take::Files(later), "Files of NAME=VALUE lines, below [env] in rank."),
+    key(
+        "env_files",
+        "[]",
+        Take::Files(|d, _, v| d.unit.supplies.env_files = v.into_iter().map(env_file).collect()),
+        "Files of the node with NAME=VALUE lines, below [env] in rank.",
+    ),
     planned("env_from_node", "[]", Take::List(Text::EnvName, later), "Variables taken over from the node."),
-    planned("env_unset", "[]", Take::List(Text::EnvName, later), "Variables of the image that are left out."),
+    key(
+        "env_unset",
+        "[]",
+        Take::List(Text::EnvName, |d, _, v| d.unit.supplies.env_unset = v.into_iter().collect()),
+        "Variables of the image that are left out.",
+    ),
     planned("env_proxy", "false", Take::Bool(later), "Take over the node's proxy variables."),
-    planned(
+    key(
         "env_info",
         "[]",
-        Take::List(Text::Form(&ENV_INFO), later),
-        "What it is told about itself, as BERTH_ variables.",
+        Take::List(Text::Form(&ENV_INFO), |d, _, v| {
+            d.unit.supplies.env_info = v.iter().filter_map(|word| env_info(word)).collect();
+        }),
+        "What it is told about itself: BERTH_IP, BERTH_NODE, BERTH_IMAGE_DIGEST.",
     ),
-    planned("on_change", "\"restart\"", Take::Words(ON_CHANGE), "When a secret or configuration changes."),
+    key("on_change", "\"restart\"", Take::Words(ON_CHANGE), "When a secret or configuration changes."),
     planned("splay", "\"5s\"", Take::Duration(Duration::ZERO, HOUR, later), "Spread of what on_change does."),
-    planned("secrets.*.source", "the entry's name", Take::Name(later), "Unit of kind secret."),
-    planned(
+    key(
+        "secrets.*.source",
+        "the entry's name",
+        Take::Name(|d, at, v| d.secret(at).source = Some(v)),
+        "Unit of kind secret.",
+    ),
+    key(
         "secrets.*.target",
         "/run/secrets/NAME",
-        Take::Text(Text::Path, later),
+        Take::Text(Text::Path, |d, at, v| d.secret(at).target = Some(v)),
         "Its file in the container.",
     ),
-    planned("secrets.*.mode", "\"0400\"", Take::Mode(later), "Mode of the file."),
-    planned("secrets.*.uid", "the unit's", Take::Int(0, ID_MAX, later), "Owner of the file."),
-    planned("secrets.*.gid", "the unit's", Take::Int(0, ID_MAX, later), "Group of the file."),
-    planned("secrets.*.env", "", Take::Text(Text::EnvName, later), "A variable in place of the file."),
-    planned("configs.*.source", "", Take::Name(later), "Unit of kind config."),
-    planned("configs.*.content", "", Take::Text(Text::Any, later), "The content itself."),
-    planned("configs.*.file", "", Take::Text(Text::Path, later), "A file of the node."),
-    planned_required("configs.*.target", Take::Text(Text::Path, later), "Its file in the container."),
-    planned("configs.*.mode", "\"0444\"", Take::Mode(later), "Mode of the file."),
-    planned("configs.*.uid", "0", Take::Int(0, ID_MAX, later), "Owner of the file."),
-    planned("configs.*.gid", "0", Take::Int(0, ID_MAX, later), "Group of the file."),
-    planned("configs.*.template", "false", Take::Bool(later), "Fill in what stands in double braces."),
+    key(
+        "secrets.*.mode",
+        "\"0400\"",
+        Take::Mode(|d, at, v| d.secret(at).mode = Some(v)),
+        "Mode of the file.",
+    ),
+    key(
+        "secrets.*.uid",
+        "the unit's user",
+        Take::Int(0, ID_MAX, |d, at, v| d.secret(at).uid = Some(fit(v))),
+        "Owner of the file.",
+    ),
+    key(
+        "secrets.*.gid",
+        "the unit's group",
+        Take::Int(0, ID_MAX, |d, at, v| d.secret(at).gid = Some(fit(v))),
+        "Group of the file.",
+    ),
+    key(
+        "secrets.*.env",
+        "",
+        Take::Text(Text::EnvName, |d, at, v| d.secret(at).env = Some(v)),
+        "A variable in place of the file.",
+    ),
+    key("configs.*.source", "", Take::Name(|d, at, v| d.config(at).source = Some(v)), "Unit of kind config."),
+    key(
+        "configs.*.content",
+        "",
+        Take::Text(Text::Any, |d, at, v| d.config(at).content = Some(v)),
+        "The content itself.",
+    ),
+    key(
+        "configs.*.file",
+        "",
+        Take::Text(Text::Path, |d, at, v| d.config(at).file = Some(v)),
+        "A file of the node.",
+    ),
+    required(
+        "configs.*.target",
+        Take::Text(Text::Path, |d, at, v| d.config(at).target = Some(v)),
+        "Its file in the container.",
+    ),
+    key(
+        "configs.*.mode",
+        "\"0444\"",
+        Take::Mode(|d, at, v| d.config(at).mode = Some(v)),
+        "Mode of the file.",
+    ),
+    key(
+        "configs.*.uid",
+        "0",
+        Take::Int(0, ID_MAX, |d, at, v| d.config(at).uid = Some(fit(v))),
+        "Owner of the file.",
+    ),
+    key(
+        "configs.*.gid",
+        "0",
+        Take::Int(0, ID_MAX, |d, at, v| d.config(at).gid = Some(fit(v))),
+        "Group of the file.",
+    ),
+    key(
+        "configs.*.template",
+        "false",
+        Take::Bool(|d, at, v| d.config(at).template = v),
+        "Fill in what stands in double braces.",
+    ),
 ];
 
 const ON_CHANGE: &[Word<ContainerDraft>] = &[
-    planned_word("restart", "it is restarted"),
+    word("restart", "it is restarted", |d, _| d.unit.supplies.on_change = OnChange::Restart),
     planned_word("reload", "it is told to reload"),
-    planned_word("none", "nothing; the file is new"),
+    word("none", "nothing; it has the new one with its next start", |d, _| {
+        d.unit.supplies.on_change = OnChange::None;
+    }),
 ];
+
+fn env_file((path, required): (String, bool)) -> EnvFile {
+    EnvFile { path, required }
+}
+
+fn env_info(word: &str) -> Option<EnvInfo> {
+    match word {
+        "ip" => Some(EnvInfo::Ip),
+        "node" => Some(EnvInfo::Node),
+        "image_digest" => Some(EnvInfo::ImageDigest),
+        _ => None,
+    }
+}

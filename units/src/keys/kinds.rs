@@ -12,15 +12,13 @@ use super::{planned_required, planned_section, planned_word, required};
 type Nothing = ();
 
 /// All kinds of which nothing is kept.
-pub(crate) static KINDS: [Schema<Nothing>; 10] = [
-    kind("config", &[LABELS], &[&head("\"config\""), LABEL, CONFIG]),
+pub(crate) static KINDS: [Schema<Nothing>; 8] = [
     kind("firewall", &[LABELS, FIREWALL_TABLES], &[&head("\"firewall\""), LABEL, FIREWALL]),
     kind("image", &[LABELS], &[&head("\"image\""), LABEL, IMAGE]),
     kind("link", &[LABELS, LINK_TABLES], &[&head("\"link\""), LABEL, LINK]),
     kind("log-target", &[LABELS, LOG_TARGET_TABLES], &[&head("\"log-target\""), LABEL, LOG_TARGET]),
     kind("pod", &[LABELS, POD_TABLES], &[&head("\"pod\""), LABEL, POD]),
     kind("registry", &[LABELS], &[&head("\"registry\""), LABEL, REGISTRY]),
-    kind("secret", &[LABELS], &[&head("\"secret\""), LABEL, SECRET]),
     kind("slice", &[LABELS, SLICE_TABLES], &[&head("\"slice\""), LABEL, SLICE]),
     kind("timer", &[LABELS, TIMER_TABLES], &[&head("\"timer\""), LABEL, TIMER]),
 ];
@@ -48,27 +46,6 @@ const YEAR: Duration = Duration::from_secs(366 * 86_400);
 const LABELS: &[Section<Nothing>] = &[planned_named("labels", Text::Label, "Free key-value pairs.")];
 
 const LABEL: &[Key<Nothing>] = &[planned("labels.*", "", Take::Text(Text::Value, later), "One label.")];
-
-const CONFIG: &[Key<Nothing>] = &[
-    planned("content", "", Take::Text(Text::Any, later), "The content itself."),
-    planned("file", "", Take::Text(Text::Path, later), "A file of the node."),
-    planned("template", "false", Take::Bool(later), "Fill in what stands in double braces."),
-];
-
-const SECRET: &[Key<Nothing>] = &[
-    planned_required("source", Take::Words(SECRET_SOURCE), "Where it comes from."),
-    planned("path", "", Take::Text(Text::Path, later), "Its file."),
-    planned("version", "1", Take::Int(1, 1_000_000_000, later), "Raised when it changes."),
-    planned("allow", "[]", Take::List(Text::Unit, later), "Units that may have it."),
-];
-
-const SECRET_SOURCE: &[Word<Nothing>] = &[
-    planned_word("file", "a file of the node"),
-    planned_word("tpm-sealed", "a file that only this machine's TPM opens"),
-    planned_word("node", "set by `berth secret set`"),
-    planned_word("env", "the firmware's or the hypervisor's configuration"),
-    planned_word("kms-plugin", "a program of the OS image"),
-];
 
 const IMAGE: &[Key<Nothing>] = &[
     planned_required("ref", Take::Reference(later), "Image reference."),

@@ -4,7 +4,9 @@ use std::sync::LazyLock;
 
 use super::*;
 use crate::{Checked, SourceFile, parse_set};
+use cases::{CONFIG_CASES, NODE_CASES, SECRET_CASES, SERVICE_CASES};
 
+mod cases;
 pub(super) mod planned;
 mod resources;
 
@@ -68,6 +70,25 @@ const CONTAINER_CASES: &[Case] = &[
     ("process.rlimits.nofile", "", r#""1024:65536""#, r#""2:1""#, 105),
     ("process.oom_score_adj", "", "-500", "1001", 106),
     ("env.LOG_LEVEL", "", r#""info""#, "1", 104),
+    ("env_files", "", r#"[{ path = "/data/x.env" }]"#, r#"[{ path = "/data/volumes/v/x.env" }]"#, 465),
+    ("env_unset", "", r#"["JAVA_HOME"]"#, r#"["9X"]"#, 105),
+    ("env_info", "", r#"["ip", "node"]"#, r#"["mac"]"#, 105),
+    ("on_change", "", r#""none""#, r#""reload""#, 102),
+    ("splay", "", r#""1m""#, r#""2h""#, 106),
+    ("secrets.key.source", "secrets.s.source = \"key\"", r#""key""#, r#""kex""#, 220),
+    ("secrets.key.target", "", r#""/etc/key""#, r#""/proc/key""#, 404),
+    ("secrets.key.mode", "", r#""0440""#, "400", 105),
+    ("secrets.key.uid", "", "0", "-1", 106),
+    ("secrets.key.gid", "", "0", r#""www""#, 104),
+    ("secrets.key.env", "", r#""KEY""#, r#""A KEY""#, 105),
+    ("configs.c.source", "configs.c.target = \"/c\"", r#""motd""#, r#""other""#, 202),
+    ("configs.c.content", "configs.c.target = \"/c\"", r#""x""#, "1", 104),
+    ("configs.c.file", "configs.c.target = \"/c\"", r#""/data/x""#, r#""/proc/uptime""#, 465),
+    ("configs.c.target", "configs.c.content = \"x\"", r#""/c""#, r#""/dev/c""#, 404),
+    ("configs.c.mode", "configs.c.target = \"/c\"\nconfigs.c.content = \"x\"", r#""0400""#, r#""rw""#, 105),
+    ("configs.c.uid", "configs.c.target = \"/c\"\nconfigs.c.content = \"x\"", "1000", "4294967295", 106),
+    ("configs.c.gid", "configs.c.target = \"/c\"\nconfigs.c.content = \"x\"", "1000", "1.0", 104),
+    ("configs.c.template", "configs.c.target = \"/c\"\nconfigs.c.content = \"x\"", "true", "1", 104),
     ("memory.max", "", r#""25%""#, r#""256MB""#, 105),
     ("memory.high", "", "4096", r#""0%""#, 105),
     ("memory.low", "", r#""1G""#, "-1", 105),
@@ -214,15 +235,6 @@ const CONTAINER_CASES: &[Case] = &[
     ("kind", "", r#""container""#, r#""contaner""#, 112),
 ];
 
-/// What differs from a container.
-const SERVICE_CASES: &[Case] = &[
-    ("schema", "", "1", "2", 111),
-    ("kind", "", r#""service""#, r#""servant""#, 112),
-    ("process.entrypoint", "", r#"["/bin/x", "a"]"#, r#""/bin/x""#, 104),
-    ("process.entrypoint", "", r#"["/bin/x"]"#, r#"["x"]"#, 413),
-    ("process.args", "", r#"["a"]"#, "[1]", 104),
-];
-
 const NETWORK_CASES: &[Case] = &[
     ("schema", "", "1", r#""1""#, 111),
     ("kind", "", r#""network""#, r#""netwrok""#, 112),
@@ -246,34 +258,6 @@ const VOLUME_CASES: &[Case] = &[
     ("labels.team", "", r#""shop""#, "[]", 104),
 ];
 
-const NODE_CASES: &[Case] = &[
-    ("schema", "", "1", "0", 111),
-    ("kind", "", r#""node""#, r#""container""#, 112),
-    ("description", "", r#""Gateway""#, "{}", 104),
-    ("hostname", "", r#""gate-1""#, r#""gate_1""#, 105),
-    ("stop_timeout", "", r#""1m""#, r#""0s""#, 106),
-    ("memory_reserve", "", r#""64M""#, r#""64m""#, 105),
-    ("uplink.interface", "", r#""eth1""#, r#""a/b""#, 105),
-    ("uplink.mode", "", r#""none""#, r#""auto""#, 107),
-    ("uplink.address", r#"uplink.mode = "static""#, r#""192.168.1.2/24""#, r#""192.168.1.2""#, 105),
-    (
-        "uplink.gateway",
-        "uplink.mode = \"static\"\nuplink.address = \"10.0.0.2/24\"",
-        r#""10.0.0.1""#,
-        r#""10.0.1.1""#,
-        503,
-    ),
-    (
-        "uplink.dns",
-        "uplink.mode = \"static\"\nuplink.address = \"10.0.0.2/24\"",
-        r#"["9.9.9.9"]"#,
-        r#"["dns"]"#,
-        105,
-    ),
-    ("kernel.append", "", r#"["quiet"]"#, r#"["two words"]"#, 105),
-    ("kernel.modules", "", r#"["dummy"]"#, r#"["a/b"]"#, 105),
-];
-
 const DROP_IN_CASES: &[Case] = &[
     ("schema", "", "1", "2", 111),
     ("unset", "", r#"["description", "env.A"]"#, r#"["env."]"#, 105),
@@ -287,6 +271,8 @@ const CASES: &[(&str, &[Case])] = &[
     ("container", resources::CASES),
     ("network", NETWORK_CASES),
     ("volume", VOLUME_CASES),
+    ("config", CONFIG_CASES),
+    ("secret", SECRET_CASES),
     ("node", NODE_CASES),
 ];
 
@@ -308,8 +294,11 @@ fn file_text(kind: &str, lines: &str) -> String {
     } else {
         add("kind", &format!("\"{kind}\""));
     }
-    if kind == "service" {
-        add("process.entrypoint", "[\"/bin/agent\"]");
+    match kind {
+        "config" if !has("file") => add("content", "\"\""),
+        "secret" => add("source", "\"node\""),
+        "service" => add("process.entrypoint", "[\"/bin/agent\"]"),
+        _ => {}
     }
     text
 }
@@ -325,6 +314,8 @@ fn set_with(kind: &str, lines: &str) -> Checked {
     let unit = |path: &str, text: &str| SourceFile { path: path.into(), text: text.into() };
     let mut files =
         vec![unit("node.toml", &node), unit("units/other.toml", "schema = 1\nimage.ref = \"other\"")];
+    files.push(unit("units/key.toml", "schema = 1\nkind = \"secret\"\nsource = \"node\""));
+    files.push(unit("units/motd.toml", "schema = 1\nkind = \"config\"\ncontent = \"x\""));
     // What makes a template says so by its name.
     let own = if lines.starts_with("instances") { "units/it@.toml" } else { "units/it.toml" };
     match kind {

@@ -15,7 +15,7 @@ use crate::Name;
 use crate::codes::{FILE_TOO_LARGE, ORPHAN, TEMPLATE, TOO_MANY_FILES};
 use crate::fault::{FAULTS_MAX, Fault, Layout, Place, clip};
 use crate::finish;
-use crate::keys::{self, ContainerDraft, NetworkDraft, NodeDraft};
+use crate::keys::{self, ConfigDraft, ContainerDraft, NetworkDraft, NodeDraft, SecretDraft};
 use crate::nearest::nearest;
 use crate::resolve::{Body, Origin, Parsed};
 use crate::spec::Volume;
@@ -261,6 +261,22 @@ fn read(sheet: &Sheet<'_>, name: &Name, faults: &mut Vec<Fault>) -> (Origin, Bod
             let mut draft = Volume::default();
             let (spans, flaws) = walk(&keys::VOLUME, *start, table, &mut draft);
             (spans, Body::Volume(draft), flaws)
+        }
+        "config" => {
+            let mut draft = ConfigDraft::default();
+            let (spans, mut flaws) = walk(&keys::CONFIG, *start, table, &mut draft);
+            faults.append(&mut flaws);
+            let origin = Origin { spans };
+            let config = finish::config(draft, &origin, faults);
+            return (origin, Body::Config(config));
+        }
+        "secret" => {
+            let mut draft = SecretDraft::default();
+            let (spans, mut flaws) = walk(&keys::SECRET, *start, table, &mut draft);
+            faults.append(&mut flaws);
+            let origin = Origin { spans };
+            let secret = finish::secret(draft, &origin, faults);
+            return (origin, Body::Secret(secret));
         }
         "service" => {
             let mut draft = ContainerDraft::new(name.clone());

@@ -12,6 +12,7 @@ use crate::observed::{NetworkSeen, Record, Run};
 use crate::reference::Reference;
 use crate::restart::{End, after_exit, is_success};
 use crate::spec::{Attachment, Depends, Hook, Policy, Type};
+use crate::supplies::versions;
 use crate::task::{Doing, is_done};
 use crate::volumes::mounted_by;
 use crate::wire::control::ExitReason;
@@ -75,6 +76,7 @@ fn named(action: &Action) -> &Name {
         | Action::Recheck(name)
         | Action::Gather(name)
         | Action::Reconsider(name)
+        | Action::Renew(name, _)
         | Action::Forget(name)
         | Action::Discard(name) => name,
     }
@@ -101,7 +103,11 @@ fn apply(declared: &Declared, observed: &mut Observed, action: &Action, now: Mom
         Action::TryAgain(_) => record.step(Event::TryAgain, now),
         Action::Start(_) => {
             record.runs += 1;
-            record.run = Some(Run { number: record.runs, ..begun(declared, name, now) });
+            record.run = Some(Run {
+                number: record.runs,
+                supplies: versions(declared, &declared.units[name], &observed.facts),
+                ..begun(declared, name, now)
+            });
             record.ran_as = record.run.as_ref().map(|run| run.fingerprint);
             seen.populated = true;
             seen.attach = Attach::Unasked;
@@ -196,7 +202,7 @@ fn apply_to_process(declared: &Declared, observed: &mut Observed, action: &Actio
             seen.record.step(Event::StopSent, now);
             end(declared, observed, name, (ExitReason::RuntimeMax, None), now);
         }
-        Action::Stop(_) | Action::Kill(..) | Action::Replace { .. } => {
+        Action::Stop(_) | Action::Kill(..) | Action::Replace { .. } | Action::Renew(..) => {
             seen.record.again = again;
             seen.record.step(Event::KillSent, now);
             end(declared, observed, name, (ExitReason::Signal, None), now);
@@ -496,5 +502,7 @@ mod live;
 mod pause;
 #[path = "tests/random.rs"]
 mod random;
+#[path = "tests/supplies.rs"]
+mod supplies;
 #[path = "tests/volumes.rs"]
 mod volumes;

@@ -6,6 +6,7 @@
 
 mod apply;
 mod figures;
+mod secrets;
 mod status;
 mod volume;
 
@@ -13,10 +14,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Name;
 use crate::diagnostic::Diagnostic;
+use crate::{Name, Private};
 pub use apply::{Applied, Apply, Change, Deed, PlaceError, check_place, set_hash};
 pub use figures::{Figures, Inspected, Related, UnitFigures};
+pub use secrets::{SECRET_MAX, SecretStatus, Secrets};
 pub use status::{
     CheckStatus, ExitReason, LastExit, NodeStatus, PortStatus, ReloadState, ReloadStatus, ResultStatus,
     RunStatus, State, Status, UnitStatus,
@@ -96,6 +98,23 @@ pub enum Call {
     /// Put another unit set in force, whole or not at all: replies [`Applied`].
     #[serde(rename = "io.berth.Control.Apply")]
     Apply(Apply),
+    /// Set a secret of source node; it lies in RAM until the node ends.
+    #[serde(rename = "io.berth.Control.SetSecret")]
+    SetSecret {
+        /// Which.
+        name: Name,
+        /// In hexadecimal digits, of up to [`SECRET_MAX`] bytes.
+        value: Private,
+    },
+    /// Forget a secret that was set; what runs with it goes on.
+    #[serde(rename = "io.berth.Control.RemoveSecret")]
+    RemoveSecret {
+        /// Which.
+        name: Name,
+    },
+    /// Every secret that is declared or set, without its value: replies [`Secrets`].
+    #[serde(rename = "io.berth.Control.Secrets")]
+    Secrets {},
     /// End the node: units in reverse order, then the machine.
     #[serde(rename = "io.berth.Control.Shutdown")]
     Shutdown {

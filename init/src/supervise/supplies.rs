@@ -1,0 +1,241 @@
+//! What units are given: secrets that were set by hand, and files of the node. This room reads and keeps them; what
+//! becomes of them is decided in `berth_units::supplies`.
+//!
+//! Secrets lie in files of a directory that only root may enter, in RAM: they end with the node. A value is read
+//! when a unit starts. Whether there is another one is seen by what stat(2) says of its file, so no copy of a value
+//! and no hash of one is kept anywhere.
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use berth_runtime::spec::Supply;
+use berth_units::launch::{Launch, launch_with};
+use berth_units::plan::hash;
+use berth_units::spec::{Declared, SecretSource, Unit};
+use berth_units::supplies::{FILE_MAX, Given, Laid, Source, files, inputs, outside, sources};
+use berth_units::wire::control::{Fault, SECRET_MAX, SecretStatus};
+use berth_units::wire::image::ImageConfig;
+use berth_units::{Name, Private};
+use rustix::fs::OFlags;
+use serde_json::{Value, json};
+
+use super::container::Error;
+use super::{Supervisor, network};
+use crate::notice;
+
+/// Secrets that were set, one file each.
+const SECRETS_DIR: &str = "/run/berth/secrets";
+/// A value on its way into its place; no unit can have this name.
+const NEW: &str = ".new";
+/// Secrets that can be set.
+const SECRETS_MAX: usize = 1024;
+
+/// A version of everything that somebody is given and that is there.
+pub(super) fn look(declared: &Declared) -> BTreeMap<Source, u64> {
+    let seen = |source: Source| version(&path(&source)).map(|version| (source, version));
+    sources(declared).into_iter().filter_map(seen).collect()
+}
+
+impl Supervisor {
+    /// What of the node a unit is given, as it is now.
+    fn given(&self, unit: &Unit) -> Result<Given, Error> {
+        let mut values = BTreeMap::new();
+        for input in inputs(&self.set.declared, unit) {
+            let Some(source) = input.source() else { continue };
+            match read(&path(source)) {
+                Ok(value) => drop(values.insert(source.clone(), value)),
+                // Whether it can be done without is decided where it is used.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(Error::Supply(input.to_string(), error)),
+            }
+        }
+        let image = unit.reference().and_then(|reference| self.images.images.get(reference));
+        Ok(Given {
+            values,
+            ip: network::addresses(unit, &self.leases).first().copied(),
+            node: self.set.declared.node.hostname.to_string(),
+            // A service has none.
+            image_digest: image.map(|image| image.digest.clone()).unwrap_or_default(),
+        })
+    }
+
+    /// What a unit runs, with all of its variables.
+    pub(super) fn launch(&self, unit: &Unit, config: &ImageConfig) -> Result<Launch, Error> {
+        let given = self.given(unit)?;
+        Ok(launch_with(unit, config, &outside(&self.set.declared, unit, &given)?)?)
+    }
+
+    /// The same, with the files that it is given.
+    pub(super) fn supply(&self, unit: &Unit, config: &ImageConfig) -> Result<(Launch, Vec<Supply>), Error> {
+        let given = self.given(unit)?;
+        let declared = &self.set.declared;
+        let launch = launch_with(unit, config, &outside(declared, unit, &given)?)?;
+        let files = files(declared, unit, &launch.env, &given)?;
+        Ok((launch, files.into_iter().map(supply).collect()))
+    }
+
+    /// Takes a secret's value; units that wait for it start, others follow it as they say.
+    pub(super) fn ask_set_secret(&self, name: &Name, value: &Private) -> Result<Value, Fault> {
+        if value.bytes().len() > SECRET_MAX {
+            return Err(Fault::Failed { why: format!("a secret has at most {SECRET_MAX} bytes") });
+        }
+        self.check_is_settable(name)?;
+        let dir = Path::new(SECRETS_DIR);
+        if fs::read_dir(dir).map_or(0, Iterator::count) >= SECRETS_MAX {
+            return Err(Fault::Failed { why: format!("at most {SECRETS_MAX} secrets can be set") });
+        }
+        keep(dir, name, value).map_err(|error| Fault::Failed { why: format!("cannot keep it: {error}") })?;
+        notice!("secret '{name}' was set");
+        Ok(json!({}))
+    }
+
+    /// What the set takes from elsewhere is not set by hand.
+    fn check_is_settable(&self, name: &Name) -> Result<(), Fault> {
+        match self.set.declared.secrets.get(name).map(|secret| &secret.source) {
+            Some(SecretSource::File(path)) => {
+                Err(Fault::Failed { why: format!("secret '{name}' is taken from '{path}'") })
+            }
+            Some(SecretSource::Node) | None => Ok(()),
+        }
+    }
+
+    /// Forgets a secret's value; what runs with it goes on.
+    pub(super) fn ask_remove_secret(&self, name: &Name) -> Result<Value, Fault> {
+        match fs::remove_file(Path::new(SECRETS_DIR).join(name.as_str())) {
+            Ok(()) => notice!("secret '{name}' was removed"),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(Fault::Failed { why: format!("secret '{name}' is not set") });
+            }
+            Err(error) => return Err(Fault::Failed { why: format!("cannot remove it: {error}") }),
+        }
+        Ok(json!({}))
+    }
+
+    /// All secrets that are declared or set, without their values.
+    pub(super) fn secrets(&self) -> Vec<SecretStatus> {
+        let declared = &self.set.declared;
+        let mut all: BTreeMap<Name, Option<&SecretSource>> =
+            declared.secrets.iter().map(|(name, secret)| (name.clone(), Some(&secret.source))).collect();
+        for name in set_by_hand(Path::new(SECRETS_DIR)) {
+            all.entry(name).or_default();
+        }
+        let status = |(name, source): (Name, Option<&SecretSource>)| {
+            let (word, file) = match source {
+                Some(SecretSource::File(file)) => ("file", PathBuf::from(file)),
+                Some(SecretSource::Node) => ("node", path(&Source::Node(name.clone()))),
+                None => ("undeclared", path(&Source::Node(name.clone()))),
+            };
+            let has_it = |unit: &&Unit| unit.supplies.secrets.values().any(|used| used.source == name);
+            let units = declared.units.values().filter(has_it).map(|unit| unit.name.clone()).collect();
+            SecretStatus { source: word.to_owned(), present: version(&file).is_some(), units, name }
+        };
+        all.into_iter().map(status).collect()
+    }
+}
+
+fn supply(Laid { place, contents }: Laid) -> Supply {
+    let contents = contents.bytes().to_vec();
+    Supply { target: place.target, contents, mode: place.mode, uid: place.uid, gid: place.gid }
+}
+
+fn path(source: &Source) -> PathBuf {
+    match source {
+        Source::Node(name) => Path::new(SECRETS_DIR).join(name.as_str()),
+        Source::File(path) => path.into(),
+    }
+}
+
+/// Tells what a file is now from what it was: every write changes its times, every replacement its number.
+fn version(path: &Path) -> Option<u64> {
+    let seen = fs::metadata(path).ok().filter(Metadata::is_file)?;
+    let times = (seen.mtime(), seen.mtime_nsec(), seen.ctime(), seen.ctime_nsec());
+    Some(hash(&format!("{:?}", (seen.dev(), seen.ino(), seen.len(), times))))
+}
+
+/// The whole of a file; never waits for one that is a pipe.
+fn read(path: &Path) -> io::Result<Private> {
+    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits();
+    let file = OpenOptions::new().read(true).custom_flags(i32::try_from(flags).unwrap_or(0)).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    let max = u64::try_from(FILE_MAX).unwrap_or(u64::MAX);
+    // With its whole size from the start: a buffer that grows leaves copies of itself.
+    let mut bytes = Vec::with_capacity(FILE_MAX + 1);
+    file.take(max + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > FILE_MAX {
+        return Err(io::Error::other(format!("it has more than {FILE_MAX} bytes")));
+    }
+    Ok(bytes.into())
+}
+
+/// Puts a value in its place, whole or not at all. The one that is there already stays as it is: no change.
+fn keep(dir: &Path, name: &Name, value: &Private) -> io::Result<()> {
+    let place = dir.join(name.as_str());
+    if read(&place).is_ok_and(|known| known == *value) {
+        return Ok(());
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    let new = dir.join(NEW);
+    // What a supervisor left that was killed here.
+    drop(fs::remove_file(&new));
+    let mut file: File = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+    file.write_all(value.bytes())?;
+    fs::rename(&new, &place)
+}
+
+fn set_by_hand(dir: &Path) -> Vec<Name> {
+    let entries = fs::read_dir(dir).into_iter().flatten();
+    entries.filter_map(|entry| Name::parse(entry.ok()?.file_name().to_str()?).ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_value_is_kept_for_root_alone_and_only_another_one_is_a_change() {
+        let dir = std::env::temp_dir().join(format!("berth-secrets-{}", std::process::id()));
+        let [key, other] = ["key", "other"].map(|name| Name::parse(name).unwrap());
+        let value = |text: &str| Private::from(text.to_owned());
+        // What a killed supervisor left is no value.
+        DirBuilder::new().mode(0o700).create(&dir).unwrap();
+        fs::write(dir.join(NEW), "half").unwrap();
+        assert_eq!(set_by_hand(&dir), []);
+        keep(&dir, &key, &value("one")).unwrap();
+        let place = dir.join("key");
+        assert_eq!(read(&place).unwrap(), value("one"));
+        assert_eq!(fs::metadata(&place).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::metadata(&dir).unwrap().permissions().mode() & 0o777, 0o700);
+        let first = version(&place);
+        keep(&dir, &key, &value("one")).unwrap();
+        assert_eq!(version(&place), first);
+        keep(&dir, &key, &value("two")).unwrap();
+        assert!(version(&place).is_some() && version(&place) != first);
+        keep(&dir, &other, &value("")).unwrap();
+        assert_eq!(
+            set_by_hand(&dir).into_iter().collect::<std::collections::BTreeSet<_>>(),
+            [key, other].into()
+        );
+        assert_eq!(version(&dir.join("gone")), None);
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn only_files_of_some_size_are_read() {
+        let dir = std::env::temp_dir().join(format!("berth-supplies-{}", std::process::id()));
+        fs::create_dir(&dir).unwrap();
+        fs::write(dir.join("most"), vec![b'x'; FILE_MAX]).unwrap();
+        fs::write(dir.join("more"), vec![b'x'; FILE_MAX + 1]).unwrap();
+        assert_eq!(read(&dir.join("most")).unwrap().bytes().len(), FILE_MAX);
+        assert!(read(&dir.join("more")).unwrap_err().to_string().contains("more than"));
+        assert!(read(&dir).is_err());
+        assert_eq!(version(&dir), None);
+        fs::remove_dir_all(dir).unwrap();
+    }
+}
