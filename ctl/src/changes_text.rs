@@ -88,18 +88,24 @@ mod tests {
                 change("front", Deed::Recreate, Vec::new(), Some("follows 'web'")),
                 change("broker", Deed::None, Vec::new(), None),
                 Change { kind: "network".into(), ..change("apps", Deed::None, Vec::new(), None) },
+                change("shop", Deed::Recreate, Vec::new(), Some("config 'motd' changes")),
+                Change { kind: "config".into(), ..change("motd", Deed::Update, Vec::new(), None) },
+                Change { kind: "secret".into(), ..change("key", Deed::Create, Vec::new(), None) },
             ],
             node: vec!["hostname".into()],
         };
         assert_eq!(
             draw(&applied, Look::PLAIN),
-            "UNIT    CHANGE    WHY\n\
-             web     recreate  env.TOKEN\n\
-             cache   in place  memory.max 64M -> 96M\n\
-             front   recreate  follows 'web'\n\
-             broker  -\n\
+            "UNIT         CHANGE    WHY\n\
+             web          recreate  env.TOKEN\n\
+             cache        in place  memory.max 64M -> 96M\n\
+             front        recreate  follows 'web'\n\
+             broker       -\n\
+             shop         recreate  config 'motd' changes\n\
+             config motd  in place\n\
+             secret key   create\n\
              node.toml differs (hostname): that needs a new OS image and is not applied\n\
-             3 would change; nothing was changed\n"
+             6 would change; nothing was changed\n"
         );
         let nothing = Applied { changes: Vec::new(), node: Vec::new(), applied: true, ..applied };
         assert_eq!(draw(&nothing, Look::PLAIN), "nothing changes\n");

@@ -12,5 +12,6 @@ pub mod kmsg;
 pub mod log;
 pub mod modules;
 pub mod pid1;
+pub mod reaper;
 pub mod session;
 pub mod supervise;

@@ -3,6 +3,7 @@
 //! Names are the kernel's (Documentation/admin-guide/cgroup-v2.rst). What a limit should be is not decided here.
 //! Files are read bounded and written in one write(2), as the kernel wants it.
 
+mod beside;
 mod drift;
 mod limits;
 
@@ -14,6 +15,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use beside::Writer;
 pub use drift::Setting;
 use limits::PARTITION;
 pub use limits::{HugePages, IoMax, Limits, Partition};

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, FileType, FsWord, Mode, OFlags, ResolveFlags, fstat, fstatfs, openat, openat2};
+use rustix::fs::{CWD, FileType, FsWord, Mode, OFlags, ResolveFlags, fstat, fstatfs, openat};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::pty::OpenptFlags;
 use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::child;
 use crate::plan::container::open_cgroup;
 use crate::plan::{Role, invalid, open, plan, system};
+use crate::resolve::open_below;
 use crate::spawn::{Running, SpawnError, Stdio};
 use crate::spec::Process;
 use crate::sys::clone::{Birth, Namespaces, clone3};
@@ -115,7 +116,7 @@ pub fn open_pty(target: &ExecSpec) -> Result<Pty, SpawnError> {
     check_start_time(target)?;
     let path = Path::new("/dev/pts/ptmx");
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    let found = openat2(&top, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)
+    let found = open_below(&top, c"/dev/pts/ptmx", OFlags::PATH, resolve)
         .map_err(open("open the container's", path))?;
     if !is_multiplexer(&found).map_err(open("examine the container's", path))? {
         return Err(invalid("terminal", path.display(), "it is the multiplexer of a devpts"));

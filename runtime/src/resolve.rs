@@ -12,6 +12,9 @@ use rustix::io::Errno;
 
 const IN_ROOT: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
 
+/// How often a look-up is tried that a rename or a mount elsewhere on the node has disturbed.
+const TRIES: u32 = 128;
+
 /// An absolute path without `.`, `..` and empty components, cut up in advance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
@@ -69,15 +72,37 @@ impl Target {
     }
 }
 
+/// Opens a path that cannot leave `root`. The kernel cannot be sure where `..`, also that of a link, has led when
+/// anything at all was renamed or mounted meanwhile, and says EAGAIN (openat2(2)): that is tried again.
+pub(crate) fn open_below(
+    root: impl AsFd,
+    path: &CStr,
+    flags: OFlags,
+    resolve: ResolveFlags,
+) -> Result<OwnedFd, Errno> {
+    let open = || openat2(&root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve);
+    settled(TRIES, open)
+}
+
+/// The first answer that is not EAGAIN, or the last one.
+fn settled<T>(tries: u32, mut ask: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+    for _ in 1..tries {
+        match ask() {
+            Err(Errno::AGAIN) => {}
+            answer => return answer,
+        }
+    }
+    ask()
+}
+
 /// Opens an existing path of a root, O_PATH.
 pub(crate) fn open(root: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd, Errno> {
-    openat2(root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), IN_ROOT)
+    open_below(root, path, OFlags::PATH, IN_ROOT)
 }
 
 /// Opens a regular file of a root for reading. Nothing blocks, whatever is there instead.
 pub(crate) fn open_file(root: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = openat2(root, path, flags, Mode::empty(), IN_ROOT)?;
+    let file = open_below(root, path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY, IN_ROOT)?;
     let mode = rustix::fs::fstat(&file)?.st_mode;
     if FileType::from_raw_mode(mode) == FileType::RegularFile { Ok(file) } else { Err(Errno::INVAL) }
 }
@@ -89,8 +114,7 @@ pub(crate) fn ensure_plain_dir(parent: BorrowedFd<'_>, name: &CStr) -> Result<Ow
         Ok(()) | Err(Errno::EXIST) => {}
         Err(errno) => return Err(errno),
     }
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    openat2(parent, name, flags, Mode::empty(), IN_ROOT | ResolveFlags::NO_SYMLINKS)
+    open_below(parent, name, OFlags::PATH | OFlags::DIRECTORY, IN_ROOT | ResolveFlags::NO_SYMLINKS)
 }
 
 /// Opens a target of a root, O_PATH, and makes what is missing of it.
@@ -173,6 +197,18 @@ mod tests {
         for bad in ["", "x", "../x", "/a/../b", "/./a", "/a\0b"] {
             assert_eq!(Target::parse(bad), None, "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_look_up_that_was_disturbed_is_tried_again_and_not_for_ever() {
+        let asked = |answers: &[Result<u8, Errno>]| {
+            let mut answers = answers.iter();
+            (settled(3, || *answers.next().unwrap()), answers.len())
+        };
+        let (again, gone) = (Err(Errno::AGAIN), Err(Errno::NOENT));
+        assert_eq!(asked(&[again, Ok(7), Ok(8)]), (Ok(7), 1));
+        assert_eq!(asked(&[again, gone, Ok(8)]), (gone, 1));
+        assert_eq!(asked(&[again, again, again, Ok(8)]), (again, 1));
     }
 
     #[test]

@@ -32,6 +32,10 @@ pub struct Spec {
     pub supplies: Vec<Supply>,
     /// What runs in it.
     pub process: Process,
+    /// A program of the node that becomes the first process; what runs is its child then, and number 2. It is told that
+    /// number, reaps, and passes signals on.
+    #[serde(default)]
+    pub reaper: Option<PathBuf>,
     /// Its network namespace.
     pub network: Network,
     /// An existing cgroup v2 directory, limits already set: the process is born in it.
@@ -62,6 +66,7 @@ impl Spec {
             seeds: Vec::new(),
             supplies: Vec::new(),
             process: Process::new(argv),
+            reaper: None,
             network: Network::Private,
             cgroup,
             shm_size: 64 << 20,
@@ -198,7 +203,7 @@ pub struct File {
     /// Absolute path in the container; made when absent.
     pub target: String,
     /// The whole of it.
-    pub contents: String,
+    pub contents: Vec<u8>,
 }
 
 /// A read-only file of RAM that lies over the mounts. A link in its place is followed inside of the root.
@@ -263,6 +268,9 @@ pub struct Process {
     /// Standard input is a terminal, which becomes the controlling one.
     pub terminal: bool,
 }
+
+/// Name of [`Spec::reaper`] as it sees it, by which a program knows what it is to be.
+pub const REAPER: &str = "berth-reaper";
 
 /// PATH of a process whose environment has none.
 pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

@@ -54,6 +54,7 @@ pub const MEANS: &[(&str, Means)] = &[
     ("secrets", Means::Process),
     ("configs", Means::Process),
     ("on_change", Means::Rule),
+    ("splay", Means::Rule),
     ("memory", Means::Limits),
     // The size of a mount.
     ("memory.on_oom", Means::Rule),

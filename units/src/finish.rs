@@ -22,7 +22,7 @@ use crate::keys::{ContainerDraft, MountDraft, NodeDraft, UplinkWord};
 use crate::notify::SOCKET;
 use crate::path::{is_within, parse_absolute};
 use crate::resolve::Origin;
-use crate::spec::{Image, Mount, MountSource, NetworkMode, Node, OnOom, Unit, UplinkMode, Upper};
+use crate::spec::{EnvInfo, Image, Mount, MountSource, NetworkMode, Node, OnOom, Unit, UplinkMode, Upper};
 use crate::volumes::VOLUMES_DIR;
 pub(crate) use health::{parse_http, parse_status};
 pub(crate) use supplies::{config, secret};
@@ -108,6 +108,11 @@ pub(crate) fn service(draft: ContainerDraft, origin: &Origin, faults: &mut Vec<F
         let message = format!("'{}' is no program of the OS image", clip(program));
         let fault = Fault::error(PROGRAM, origin.value("process.entrypoint"), message);
         faults.push(fault.help("write its path, such as [\"/bin/agent\"]"));
+    }
+    if unit.supplies.env_info.contains(&EnvInfo::ImageDigest) {
+        let message = "'image_digest' has no effect: a service has no image";
+        let fault = Fault::error(KEY_WITHOUT_EFFECT, origin.value("env_info"), message);
+        faults.push(fault.help("take it out"));
     }
     unit
 }

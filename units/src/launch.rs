@@ -127,6 +127,9 @@ fn environment(unit: &Unit, config: &ImageConfig, outside: &Outside) -> Vec<(Str
     for (name, value) in image.filter(|(name, _)| !unset.contains(*name)) {
         set(name, value);
     }
+    if let Some(zone) = &unit.process.timezone {
+        set("TZ", zone.name());
+    }
     let files = outside.files.iter().map(|(name, value)| (name, value));
     let over = outside.over.iter().map(|(name, value)| (name, value));
     for (name, value) in files.chain(&unit.env).chain(over) {

@@ -289,6 +289,9 @@ pub struct Run {
     /// Versions of what it was given, [`crate::supplies::versions`].
     #[serde(default)]
     pub supplies: BTreeMap<String, u64>,
+    /// Something of it has changed: when it is started anew for that.
+    #[serde(default)]
+    pub renew_at: Option<Moment>,
 }
 
 impl Run {

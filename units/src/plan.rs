@@ -85,6 +85,8 @@ pub enum Action {
     Gather(Name),
     /// Start it as if it had never ended: it is another one now.
     Reconsider(Name),
+    /// Note when it is to be started anew because of something that it was given; none: it need not be any more.
+    RenewAt(Name, Option<Moment>),
     /// Start it anew, because of something that it was given: what.
     Renew(Name, String),
     /// Forget a unit that is no longer declared and has no process.
@@ -133,6 +135,8 @@ impl fmt::Display for Action {
             Self::Recheck(unit) => write!(f, "check {unit} anew"),
             Self::Gather(unit) => write!(f, "bring {unit} back into its cgroup"),
             Self::Reconsider(unit) => write!(f, "give {unit} another try: it has changed"),
+            Self::RenewAt(unit, Some(_)) => write!(f, "restart {unit} soon: what it was given has changed"),
+            Self::RenewAt(unit, None) => write!(f, "leave {unit} as it is: what it was given is as it was"),
             Self::Renew(unit, what) => write!(f, "restart {unit}: {what} has changed"),
             Self::Forget(unit) => write!(f, "forget {unit}"),
             Self::Discard(volume) => write!(f, "delete volume {volume}"),
@@ -216,7 +220,7 @@ impl View<'_> {
                 Some(Action::TryAgain(name.clone()))
             }
             Life::Idle => self.plan_start(unit?, seen, now),
-            Life::Running | Life::Ready => self.plan_supplies(unit?, seen),
+            Life::Running | Life::Ready => self.plan_supplies(unit?, seen, now),
             _ => None,
         }
     }
@@ -285,7 +289,8 @@ impl View<'_> {
             Life::Held | Life::SetUp => start_deadline(unit?, seen),
             Life::Running | Life::Ready => {
                 let start = start_deadline(unit?, seen).filter(|_| record.life == Life::Running);
-                let others = [runtime_deadline(unit?, seen), watchdog_deadline(unit?, seen)];
+                let renewal = record.run.as_ref().and_then(|run| run.renew_at);
+                let others = [runtime_deadline(unit?, seen), watchdog_deadline(unit?, seen), renewal];
                 others.into_iter().chain([start, tasks::task_deadline(seen)]).flatten().min()
             }
             Life::Idle => {

@@ -34,7 +34,8 @@ pub use network::{Attachment, Ipv4Net, LISTEN_FD, Listen, Network, NetworkMode, 
 pub use node::{Node, Uplink, UplinkMode};
 pub use pressure::{Pressure, PressureAction, PressureKind, Resource};
 pub use program::{
-    Image, IoPriority, Log, LogSink, Overflow, Process, Rate, Rootfs, SchedulerPolicy, Scheduling, Upper,
+    Image, IoPriority, Log, LogSink, Overflow, Process, Rate, Rootfs, SchedulerPolicy, Scheduling, Stdin,
+    Upper,
 };
 pub use resources::{Cpu, Cpuset, Io, IoLimit, Memory, OnOom, Partition, Pids, PrioClass};
 pub use security::{Profile, Security};

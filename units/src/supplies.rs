@@ -29,6 +29,23 @@ pub enum Source {
     Node(Name),
     /// A file of the node.
     File(String),
+    /// The same with a secret in it: an empty one has none.
+    SecretFile(String),
+}
+
+impl Source {
+    /// Its file, where it is one that has a path of its own.
+    pub fn file(&self) -> Option<&str> {
+        match self {
+            Self::Node(_) => None,
+            Self::File(path) | Self::SecretFile(path) => Some(path),
+        }
+    }
+
+    /// Whether nothing at all is a value of it. A secret that is being written begins as nothing.
+    pub fn may_be_empty(&self) -> bool {
+        matches!(self, Self::File(_))
+    }
 }
 
 /// Something from outside of its file that a unit is started with. Display is its name for people.
@@ -68,7 +85,7 @@ impl<'d> Input<'d> {
         let origin = declared.map_or(Origin::Nowhere, |secret| {
             Origin::Node(match &secret.source {
                 SecretSource::Node => Source::Node(used.source.clone()),
-                SecretSource::File(path) => Source::File(path.clone()),
+                SecretSource::File(path) => Source::SecretFile(path.clone()),
             })
         });
         let version = declared.map_or(0, |secret| secret.version);
@@ -114,7 +131,9 @@ impl<'d> Input<'d> {
             Origin::Node(Source::Node(name)) => {
                 format!("waits for {self}: set it with 'berth secret set {name}'")
             }
-            Origin::Node(Source::File(path)) if path != self.name => format!("waits for {self}: '{path}'"),
+            Origin::Node(Source::SecretFile(path) | Source::File(path)) if path != self.name => {
+                format!("waits for {self}: '{path}'")
+            }
             _ => format!("waits for {self}"),
         }
     }
@@ -159,6 +178,17 @@ pub fn changed(
     now.into_iter().find(|(what, version)| with.get(what) != Some(version)).map(|(what, _)| what)
 }
 
+/// Something that a unit is given and that is declared in another way in another set. What it says itself of it is
+/// no part of this: see [`crate::change`].
+pub fn redeclared(old: &Declared, new: &Declared, (was, is): (&Unit, &Unit)) -> Option<String> {
+    let before = inputs(old, was);
+    let differs = |input: &&Input<'_>| {
+        let known = before.iter().find(|known| (known.what, known.name) == (input.what, input.name));
+        known.is_some_and(|known| known != *input)
+    };
+    inputs(new, is).iter().find(differs).map(ToString::to_string)
+}
+
 /// What the node has for a start.
 #[derive(Debug, Default)]
 pub struct Given {
@@ -168,8 +198,8 @@ pub struct Given {
     pub ip: Option<Ipv4Addr>,
     /// The node's host name.
     pub node: String,
-    /// Digest of the unit's image.
-    pub image_digest: String,
+    /// Digest of the unit's image; a service has none.
+    pub image_digest: Option<String>,
 }
 
 /// A file to lay into a container.
@@ -208,7 +238,20 @@ pub enum SupplyError {
     },
 }
 
-/// The variables that a unit has from outside of its file and its image. What is not there is left out.
+/// Whether everything that a start has to have was found, for it may have gone since the start was planned.
+pub fn check_given(declared: &Declared, unit: &Unit, given: &Given) -> Result<(), SupplyError> {
+    let is_gone = |input: &&Input<'_>| {
+        let source = input.source().filter(|_| input.required);
+        source.is_some_and(|source| !given.values.contains_key(source))
+    };
+    match inputs(declared, unit).iter().find(is_gone) {
+        Some(input) => Err(SupplyError::Gone(input.to_string())),
+        None => Ok(()),
+    }
+}
+
+/// The variables that a unit has from outside of its file and its image. What is not there is left out: a program that
+/// is run beside it has to do without.
 pub fn outside(declared: &Declared, unit: &Unit, given: &Given) -> Result<Outside, SupplyError> {
     let mut outside = Outside::default();
     for file in &unit.supplies.env_files {
@@ -225,7 +268,9 @@ pub fn outside(declared: &Declared, unit: &Unit, given: &Given) -> Result<Outsid
         outside.over.extend(match info {
             EnvInfo::Ip => given.ip.map(|ip| ("BERTH_IP".to_owned(), ip.to_string())),
             EnvInfo::Node => Some(("BERTH_NODE".to_owned(), given.node.clone())),
-            EnvInfo::ImageDigest => Some(("BERTH_IMAGE_DIGEST".to_owned(), given.image_digest.clone())),
+            EnvInfo::ImageDigest => {
+                given.image_digest.clone().map(|digest| ("BERTH_IMAGE_DIGEST".to_owned(), digest))
+            }
         });
     }
     Ok(outside)

@@ -1,17 +1,22 @@
-//! PID 1 of a node, and of a PID namespace in tests: `berth-init --in-namespace SUPERVISOR`.
+//! PID 1 of a node, of a container with `process.init` under the name of its reaper, and of a PID namespace in tests:
+//! `berth-init --in-namespace SUPERVISOR`.
 
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use berth_init::pid1::{self, Program};
-use berth_init::{error, kmsg};
+use berth_init::{error, kmsg, reaper};
 
 /// Where a node has its supervisor.
 const SUPERVISOR: &str = "/bin/berth-supervise";
 
 fn main() -> ExitCode {
-    let mut words = std::env::args_os().skip(1).map(|word| word.into_vec());
+    let mut words = std::env::args_os();
+    if words.next().is_some_and(|name| name == reaper::NAME) {
+        return reaper::run(words.next());
+    }
+    let mut words = words.map(|word| word.into_vec());
     let program = match (words.next().as_deref(), words.next()) {
         (Some(b"--in-namespace"), Some(path)) => Program { path: path_of(path), on_node: false },
         // The kernel passes on words of its command line that it does not know: they are not ours.

@@ -139,13 +139,13 @@ const MOUNTS: &[Mount] = &[
         flags: MountFlags::NOSUID.union(MountFlags::NODEV),
         data: c"mode=1777,size=10%",
     },
-    // Container roots with a writable layer in RAM live below, so programs must run from it.
+    // Container roots with a writable layer in RAM live below, so programs must run from it. Secrets lie there, too.
     Mount {
         source: c"tmpfs",
         target: "/run",
         kind: c"tmpfs",
         flags: MountFlags::NOSUID.union(MountFlags::NODEV),
-        data: c"mode=755,size=25%",
+        data: c"mode=755,size=25%,noswap",
     },
     Mount {
         source: c"cgroup2",

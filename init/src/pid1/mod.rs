@@ -36,7 +36,8 @@ use rustix::time::Timespec;
 
 use self::link::{Heard, News};
 use self::power::{BUTTONS_MAX, PowerButtons};
-use self::reap::{Exits, Reaped, reap};
+use self::reap::Exits;
+pub(crate) use self::reap::{Reaped, reap};
 use self::shutdown::Shutdown;
 use self::signals::{Asked, Signals};
 pub use self::spawn::{CHANNEL_FD, Program};

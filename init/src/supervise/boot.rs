@@ -327,7 +327,13 @@ fn mount_disks() -> bool {
 fn ensure_units_cgroup(memory_max: u64) -> Result<(), CgroupError> {
     let cgroup = Cgroup::ensure(CGROUPS_DIR)?;
     cgroup.enable(&["cpu", "io", "memory", "pids"])?;
-    cgroup.set(&Limits { memory_max: Some(memory_max), ..Limits::default() })
+    let limits = Limits { memory_max: Some(memory_max), ..Limits::default() };
+    let lower = limits.plan_writes();
+    if lower.iter().any(|setting| cgroup.takes_time(setting)) {
+        // Units run that use more than what is left to them now.
+        return cgroup.write_beside(&lower, true).map(drop);
+    }
+    cgroup.set(&limits)
 }
 
 /// Takes away the kernel's limits that are counted for the node or for a user, root being the same one in every

@@ -10,19 +10,23 @@ use berth_runtime::spec::{
 use berth_runtime::{Capabilities, ExecSpec};
 use berth_units::launch::Launch;
 use berth_units::notify::SOCKET;
+use berth_units::schedule::Zone;
 use berth_units::spec::{self, Declared, NetworkMode, Profile, Unit, Upper};
 use berth_units::wire::control::Exec;
 use berth_units::wire::image::{ImageConfig, StoredImage};
 use berth_units::{Name, Reference, addresses::Leases};
 
 use super::disks::{DATA_DIR, FACTORY_DIR};
-use super::{network, notify, sockets, volumes};
+use super::{network, notify, signal, sockets, volumes};
 
 /// cgroups of containers, by unit.
 pub const CGROUPS_DIR: &str = "/sys/fs/cgroup/units";
 
 /// The units of the node's root: a service knows its own.
 const UNITS_DIR: &str = "/etc/berth";
+
+/// PID 1 of the node, which is the first process of some containers, too.
+const INIT: &str = "/init";
 
 /// What a store has.
 type Images = BTreeMap<Reference, StoredImage>;
@@ -92,9 +96,12 @@ pub fn spec(context: &Context<'_>, unit: &Unit, base: Base, launch: &Launch) -> 
     spec.hostname.clone_from(&unit.hostname);
     (spec.mounts, spec.seeds) = mounts(context.declared, unit)?;
     spec.devices = devices(unit);
-    let file = |(target, contents)| File { target, contents };
+    let file = |(target, contents): (String, String)| File { target, contents: contents.into_bytes() };
     spec.files = network::etc_files(context.declared, context.leases, unit).into_iter().map(file).collect();
+    spec.files.extend(unit.process.timezone.iter().flat_map(zone_files));
     spec.process = process(unit, launch)?;
+    spec.process.terminal = unit.process.console.is_some();
+    spec.reaper = unit.process.init.then(|| PathBuf::from(INIT));
     add_env(&mut spec.process.env, sockets::environment(unit));
     if unit.notifies() {
         spec.mounts.push(notify_mount(&unit.name));
@@ -109,6 +116,15 @@ pub fn spec(context: &Context<'_>, unit: &Unit, base: Base, launch: &Launch) -> 
     spec.privileged = unit.security.profile == Profile::Privileged;
     spec.clone_parent = true;
     Ok(spec)
+}
+
+/// Rules of a time zone where programs look for them, whatever the image has there: under its name, which is in TZ, and as
+/// the local time.
+fn zone_files(zone: &Zone) -> Vec<File> {
+    let targets = [format!("/usr/share/zoneinfo/{}", zone.name()), "/etc/localtime".to_owned()];
+    let rules = zone.rules();
+    let file = |target| Some(File { target, contents: rules?.to_vec() });
+    targets.into_iter().filter_map(file).collect()
 }
 
 /// Its socket, at a path of its own whatever its image has there. Its root may not change the socket's mode.
@@ -145,6 +161,8 @@ fn process(unit: &Unit, launch: &Launch) -> Result<Process, Error> {
     process.user = User { user: launch.user.clone(), groups: unit.process.groups.clone() };
     process.umask = unit.process.umask.unwrap_or(0o022);
     process.rlimits = unit.process.rlimits.clone();
+    // process.coredump is off as long as nobody asks for them himself.
+    process.rlimits.entry("core".to_owned()).or_insert((0, 0));
     process.oom_score_adj = unit.process.oom_score_adj;
     process.scheduling = unit.process.scheduling.clone();
     process.io_priority = unit.process.io_priority;
@@ -166,9 +184,10 @@ pub fn exec_spec(unit: &Unit, launch: &Launch, asked: &Exec, pid: i32) -> Result
         process.cwd.clone_from(workdir);
     }
     process.terminal = asked.tty.is_some();
-    let start_time =
-        berth_runtime::start_time(pid).map_err(|error| Error::System("find its process", error))?;
-    Ok(ExecSpec { pid, start_time, cgroup: cgroup_dir(&unit.name), clone_parent: false, process })
+    let cgroup = cgroup_dir(&unit.name);
+    let start_time = signal::start_time_of(pid, &cgroup);
+    let start_time = start_time.map_err(|error| Error::System("find its process", error))?;
+    Ok(ExecSpec { pid, start_time, cgroup, clone_parent: false, process })
 }
 
 /// What it is given; a device that is not there and not required is left out.

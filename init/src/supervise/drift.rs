@@ -9,11 +9,12 @@ use std::fs;
 use std::path::Path;
 
 use berth_runtime::Cgroup;
-use berth_runtime::cgroup::Setting;
+use berth_runtime::cgroup::{Setting, Writer};
 use berth_units::Name;
 use berth_units::life::{Event, Life};
 use berth_units::observed::Seen;
 use berth_units::spec::Unit;
+use berth_units::wire::init::ExitStatus;
 
 use super::container::{self, cgroup_dir};
 use super::watches::Changed;
@@ -32,6 +33,8 @@ pub struct Drift {
     unsure: BTreeSet<Name>,
     /// What differed still when it had just been written, or had been refused: no drift.
     unlike: BTreeMap<Name, Vec<Setting>>,
+    /// Who writes what takes time.
+    writers: BTreeMap<Name, Writer>,
 }
 
 impl Drift {
@@ -48,6 +51,14 @@ impl Drift {
     /// The unit has a new cgroup, in which nothing has been refused yet.
     pub fn renew(&mut self, unit: &Name) {
         self.unlike.remove(unit);
+        self.end_writer(unit);
+    }
+
+    /// Ends the process that writes limits of a unit: it would hold the cgroup, and write what counts no more.
+    pub fn end_writer(&mut self, unit: &Name) {
+        if let Some(writer) = self.writers.remove(unit) {
+            writer.end();
+        }
     }
 
     /// Whether what a unit's cgroup differs in is somebody's doing.
@@ -91,7 +102,9 @@ impl Supervisor {
     /// What of a unit's limits is not as declared; none where it does not matter or cannot be found out.
     fn differences(&self, name: &Name) -> Option<Vec<Setting>> {
         let seen = self.observed.units.get(name)?;
-        let unit = self.set.declared.units.get(name).filter(|_| seen.record.life.has_process())?;
+        // What is being written is looked at when that is done.
+        let is_settled = seen.record.life.has_process() && !self.drift.writers.contains_key(name);
+        let unit = self.set.declared.units.get(name).filter(|_| is_settled)?;
         let limits = limits::limits(unit, self.node_memory).ok()?;
         Cgroup::at(cgroup_dir(name)).differences(&limits).ok()
     }
@@ -105,11 +118,13 @@ impl Supervisor {
         };
         // Where the file has changed as well, nobody else is to blame.
         let was_drift = self.observed.units.get(name).is_some_and(|seen| seen.drifted && is_known(seen));
+        self.drift.end_writer(name);
         let done = self.set.declared.units.get(name).map(|unit| write_limits(unit, self.node_memory));
         let note = match done {
-            Some(Ok((written, unlike))) => {
+            Some(Ok(Written { settings, unlike, writer })) => {
                 self.drift.unlike.insert(name.clone(), unlike);
-                say_written(name, &written, was_drift);
+                self.drift.writers.extend(writer.map(|writer| (name.clone(), writer)));
+                say_written(name, &settings, was_drift);
                 None
             }
             Some(Err(error)) => {
@@ -130,6 +145,28 @@ impl Supervisor {
             }
         }
         self.save(name);
+    }
+
+    /// The process that wrote limits of a unit has ended; `None` when it is none.
+    pub(super) fn writer_exited(&mut self, pid: i32, status: ExitStatus) -> Option<()> {
+        let name = self.drift.writers.iter().find(|(_, writer)| writer.pid == pid)?.0.clone();
+        self.drift.writers.remove(&name);
+        if status == ExitStatus::Code(0) {
+            self.drift.suspect(name);
+            return Some(());
+        }
+        let unlike = self.differences(&name).unwrap_or_default();
+        self.drift.unlike.insert(name.clone(), unlike);
+        let why = match status {
+            ExitStatus::Code(errno) => std::io::Error::from_raw_os_error(i32::from(errno)).to_string(),
+            ExitStatus::Signal(signal) => format!("who wrote them was killed by signal {signal}"),
+        };
+        error!("the limits of {name} are not as its file has them: {why}");
+        if let Some(seen) = self.observed.units.get_mut(&name) {
+            seen.record.note = Some(format!("its limits are not as its file has them: {why}"));
+        }
+        self.save(&name);
+        Some(())
     }
 
     /// Has a unit's checks carried out as they are now.
@@ -192,14 +229,27 @@ fn say_written(name: &Name, written: &[Setting], was_drift: bool) {
     }
 }
 
-/// Writes the limits that differ: which, and which of them still do.
-fn write_limits(unit: &Unit, node_memory: u64) -> Result<(Vec<Setting>, Vec<Setting>), container::Error> {
+/// Limits that were written.
+struct Written {
+    settings: Vec<Setting>,
+    /// Those that differ still.
+    unlike: Vec<Setting>,
+    /// Who is still writing some of them.
+    writer: Option<Writer>,
+}
+
+/// Writes the limits that differ; what takes time is done beside.
+fn write_limits(unit: &Unit, node_memory: u64) -> Result<Written, container::Error> {
     let limits = limits::limits(unit, node_memory)?;
     let cgroup = Cgroup::at(cgroup_dir(&unit.name));
-    let writes = cgroup.differences(&limits)?;
-    cgroup.write_all(&writes)?;
-    let unlike = cgroup.differences(&limits)?;
-    Ok((writes, unlike))
+    let settings = cgroup.differences(&limits)?;
+    let (slow, quick): (Vec<_>, Vec<_>) =
+        settings.iter().cloned().partition(|setting| cgroup.takes_time(setting));
+    cgroup.write_all(&quick)?;
+    let mut unlike = cgroup.differences(&limits)?;
+    unlike.retain(|setting| !slow.contains(setting));
+    let writer = (!slow.is_empty()).then(|| cgroup.write_beside(&slow, true)).transpose()?;
+    Ok(Written { settings, unlike, writer })
 }
 
 /// Whether the process of a unit lives, and not in its cgroup.

@@ -24,7 +24,10 @@ impl Supervisor {
         let oom = Cgroup::at(cgroup_dir(&name)).memory_events().is_ok_and(|events| events.oom_kill > 0);
         let record = &self.observed.units.get(&name)?.record;
         let run = record.run.as_ref()?;
+        let has_reaper = self.set.declared.units.get(&name).is_some_and(|unit| unit.process.init);
         let (code, signal) = match status {
+            // As its reaper says that a signal ended it.
+            ExitStatus::Code(code @ 129..=192) if has_reaper => (None, Some(i32::from(code) - 128)),
             ExitStatus::Code(code) => (Some(i32::from(code)), None),
             ExitStatus::Signal(signal) => (None, Some(i32::from(signal))),
         };
@@ -62,6 +65,7 @@ impl Supervisor {
         self.close_kept("ready", name, &Source::ReadyLine(name.clone()));
         self.close_notify(name);
         self.task_status.remove(name);
+        self.drift.end_writer(name);
         let (reason, code, signal) = end;
         let now = clock::now();
         let draining = self.observed.draining;

@@ -8,6 +8,7 @@ use std::path::Path;
 use berth_runtime::Cgroup;
 use berth_units::Name;
 use berth_units::life::Event;
+use berth_units::observed::Moment;
 use berth_units::plan::{Action, KillReason, is_wanted};
 
 use super::container::cgroup_dir;
@@ -45,6 +46,7 @@ impl Supervisor {
             Action::Recheck(name) => self.recheck(name),
             Action::Gather(name) => self.gather(name),
             Action::Reconsider(name) => self.reconsider(name),
+            Action::RenewAt(name, at) => self.note_renewal(name, *at),
             Action::Renew(name, what) => self.renew(name, what),
             Action::Forget(name) => self.forget(name),
             Action::Discard(volume) => self.discard(volume),
@@ -82,6 +84,13 @@ impl Supervisor {
         self.note_failure(name, why.to_owned());
         self.held.remove(name);
         self.kill_cgroup(name);
+    }
+
+    fn note_renewal(&mut self, name: &Name, at: Option<Moment>) {
+        if let Some(run) = self.observed.units.get_mut(name).and_then(|seen| seen.record.run.as_mut()) {
+            run.renew_at = at;
+        }
+        self.save(name);
     }
 
     /// An end that is asked for, after which it starts again.

@@ -7,17 +7,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use berth_units::life::Life;
-use berth_units::observed::Facts;
+use berth_units::observed::{Facts, Moment};
 use berth_units::plan::{asked_paths, awaited_paths, is_wanted};
-use berth_units::supplies::{Source, sources};
+use berth_units::supplies::{self as given, sources};
 use berth_units::wire::net::UplinkState;
 use rustix::fs::inotify::{self, WatchFlags};
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
 
+use super::poll::{Interest, Source};
 use super::{Supervisor, clock, records, supplies, watches};
 use crate::error;
 use crate::kmsg::Chain;
@@ -44,12 +46,23 @@ pub struct PathWatch {
     inotify: Option<OwnedFd>,
     /// Directories that are watched.
     dirs: BTreeMap<PathBuf, i32>,
+    /// When its present window began.
+    began: Moment,
+    /// Wake-ups in it.
+    count: u32,
+    /// It is not awaited before the end of its window.
+    rests: bool,
 }
+
+/// Whoever fills a directory that is watched wakes us not more often than this within a [`WINDOW`].
+const WINDOW_MAX: u32 = 10;
+const WINDOW: Duration = Duration::from_secs(1);
 
 impl PathWatch {
     /// Watches nothing yet.
     pub fn new() -> Self {
-        Self { inotify: watches::open("paths"), dirs: BTreeMap::new() }
+        let (began, count, rests) = (Moment::default(), 0, false);
+        Self { inotify: watches::open("paths"), dirs: BTreeMap::new(), began, count, rests }
     }
 
     /// To wait for.
@@ -79,9 +92,24 @@ impl PathWatch {
         self.dirs = dirs;
     }
 
-    /// Reads everything that waits; what changed is looked at when it is planned.
+    /// Reads a part of what waits; what changed is looked at when it is planned.
     fn drain(&self) {
         watches::drain(self.fd());
+    }
+
+    /// Counts a wake-up; `true` when it is time for a rest.
+    fn count(&mut self, now: Moment) -> bool {
+        if now.since(self.began) >= WINDOW {
+            (self.began, self.count) = (now, 0);
+        }
+        self.count += 1;
+        self.rests = self.count > WINDOW_MAX;
+        self.rests
+    }
+
+    /// When the rest is over.
+    pub fn next_wake(&self) -> Option<Moment> {
+        self.rests.then(|| self.began.after(WINDOW))
     }
 }
 
@@ -203,8 +231,8 @@ impl Supervisor {
             asked.extend(asked_paths(unit));
         }
         // First the watch, then the look: nothing falls between them.
-        let file = |source| if let Source::File(path) = source { Some(path) } else { None };
-        let files = sources(&self.set.declared).into_iter().filter_map(file).collect();
+        let file = |source: &given::Source| source.file().map(str::to_owned);
+        let files = sources(&self.set.declared).iter().filter_map(file).collect();
         self.path_watch.watch(&awaited, &files);
         let exists = |path: &&&String| Path::new(path).exists();
         let paths = awaited.union(&asked).filter(exists).map(|path| (*path).clone()).collect();
@@ -222,8 +250,25 @@ impl Supervisor {
         (facts.looked, facts.wall_ahead) = clock::ahead();
     }
 
-    pub(super) fn paths_changed(&self) {
+    pub(super) fn paths_changed(&mut self) {
         self.path_watch.drain();
+        if self.path_watch.count(clock::now())
+            && let Some(fd) = self.path_watch.fd()
+        {
+            self.poll.remove(fd, &Source::Paths);
+        }
+    }
+
+    /// Awaits paths again after a rest. What has come meanwhile is seen by the look that follows.
+    pub(super) fn await_paths(&mut self) {
+        if self.path_watch.next_wake().is_none_or(|end| end > clock::now()) {
+            return;
+        }
+        self.path_watch.rests = false;
+        let added = self.path_watch.fd().map(|fd| self.poll.add(fd, Source::Paths, Interest::Read));
+        if let Some(Err(error)) = added {
+            error!("cannot watch for paths: {error}; ignoring");
+        }
     }
 
     pub(super) fn clock_changed(&self) {
@@ -256,6 +301,16 @@ mod tests {
     fn is_told(watch: &PathWatch) -> bool {
         let mut fds = [PollFd::from_borrowed_fd(watch.fd().unwrap(), PollFlags::IN)];
         poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap() == 1
+    }
+
+    #[test]
+    fn who_fills_a_directory_wakes_us_only_so_often() {
+        let mut watch = PathWatch::new();
+        let now = Moment(5_000_000);
+        let woken = (0..100).take_while(|_| !watch.count(now)).count();
+        assert_eq!((woken, watch.next_wake()), (10, Some(now.after(WINDOW))));
+        assert!(!watch.count(now.after(WINDOW)));
+        assert_eq!(watch.next_wake(), None);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Answers to Stats, Inspect, DiffFs, CopyOut and CopyIn: figures of the kernel, and all that is known of one unit.
 
-use berth_runtime::{Cgroup, start_time};
+use berth_runtime::Cgroup;
 use berth_units::Name;
 use berth_units::observed::Seen;
 use berth_units::plan::View;
@@ -10,6 +10,7 @@ use berth_units::wire::plain::plain;
 use serde_json::{Map, Value, json};
 
 use super::container::{self, cgroup_dir};
+use super::signal::start_time_of;
 use super::{Supervisor, clock};
 use crate::session::{CopySpec, DiffSpec, Request, RootSpec};
 
@@ -137,7 +138,8 @@ impl Supervisor {
         let seen = self.observed.units.get(name).filter(|seen| seen.record.life.is_up());
         let pid = seen.and_then(|seen| seen.record.run.as_ref()).map(|run| run.pid);
         let pid = pid.ok_or_else(|| self.wrong_state(name))?;
-        let start_time = start_time(pid).map_err(|error| Fault::Failed { why: error.to_string() })?;
+        let start_time = start_time_of(pid, &cgroup_dir(name));
+        let start_time = start_time.map_err(|error| Fault::Failed { why: error.to_string() })?;
         Ok(RootSpec { pid, start_time })
     }
 

@@ -165,6 +165,7 @@ impl Supervisor {
     /// Plans and executes until there is nothing left to do.
     fn reconcile(&mut self) -> Result<(), Error> {
         self.start_due_daemons();
+        self.await_paths();
         self.refresh_facts();
         self.settle_sockets();
         self.open_ears();
@@ -206,7 +207,8 @@ impl Supervisor {
             return Some(Duration::ZERO);
         }
         let rests = [self.daemons.next_wake(), self.checkers.next_wake(), self.ears.next_wake()];
-        let wakes = rests.into_iter().chain([self.next_plan, self.cgroup_events.next_wake()]);
+        let watches = [self.next_plan, self.cgroup_events.next_wake(), self.path_watch.next_wake()];
+        let wakes = rests.into_iter().chain(watches);
         let next = wakes.flatten().min().map(|next| next.since(clock::now()));
         let look = self.emptying().next().map(|_| SECOND_LOOK);
         next.into_iter().chain(look).min()
@@ -240,7 +242,8 @@ impl Supervisor {
         match word {
             Word::Exit(exit) => {
                 let known = self.unit_exited(exit.pid, exit.status);
-                if known.or_else(|| self.task_exited(exit.pid, exit.status)).is_none() {
+                let known = known.or_else(|| self.task_exited(exit.pid, exit.status));
+                if known.or_else(|| self.writer_exited(exit.pid, exit.status)).is_none() {
                     self.daemon_exited(exit.pid, exit.status);
                 }
                 self.link.say(ToInit::Ack { seq: exit.seq }).map_err(Error::Link)

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use berth_runtime::send_signal;
+use berth_runtime::{send_signal, start_time};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 /// What became of a signal.
@@ -44,6 +44,14 @@ fn member(pid: i32, cgroup: &Path) -> io::Result<(Pid, OwnedFd)> {
         return Err(io::ErrorKind::NotFound.into());
     }
     Ok((pid, pidfd))
+}
+
+/// Start time of a process of that cgroup: with it the process is meant for good, whoever gets its number later.
+pub fn start_time_of(pid: i32, cgroup: &Path) -> io::Result<u64> {
+    let began = start_time(pid)?;
+    // Looked at after it: who has the number now and is a member is the one that began then, or began later, and is
+    // then refused by whoever compares.
+    if is_member(pid, cgroup)? { Ok(began) } else { Err(io::ErrorKind::NotFound.into()) }
 }
 
 /// Whether a process does nothing about a signal. Looked at twice: it may go from one way of waiting to another.
@@ -110,7 +118,10 @@ mod tests {
         let cgroup = Path::new("/sys/fs/cgroup").join(path);
         let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
         let pid = i32::try_from(child.id()).unwrap();
-        assert!(send_to_other(pid, Path::new("/sys/fs/cgroup/units/other"), 15).is_err());
+        let other = Path::new("/sys/fs/cgroup/units/other");
+        assert!(send_to_other(pid, other, 15).is_err());
+        assert_eq!(start_time_of(pid, other).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(start_time_of(pid, &cgroup).unwrap(), start_time(pid).unwrap());
         assert_eq!(child.try_wait().unwrap(), None);
         send_to_other(pid, &cgroup, 15).unwrap();
         assert_eq!(child.wait().unwrap().signal(), Some(15));

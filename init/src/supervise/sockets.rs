@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 
@@ -15,6 +15,7 @@ use berth_units::life::Life;
 use berth_units::observed::Seen;
 use berth_units::plan::hash;
 use berth_units::spec::{LISTEN_FD, Listen, Socket, Unit};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, chownat, fstat, openat};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 use rustix::process::{Gid, Uid};
@@ -34,7 +35,11 @@ impl Supervisor {
         let mut opened = Vec::new();
         for ((name, socket), number) in unit.sockets.iter().zip(LISTEN_FD..) {
             let kept = kept_name(unit, name, socket);
-            if self.link.kept(&kept).is_none() {
+            let dead = self.link.kept(&kept).filter(|fd| is_shut_down(socket, fd));
+            if let Some(listener) = dead {
+                disposal::empty_queue(listener);
+            }
+            if dead.is_some() || self.link.kept(&kept).is_none() {
                 let what = socket.listen.to_string();
                 let fault = |source| Error::Path { doing: "listen at", path: what, source };
                 let fd = open(socket).map_err(fault)?;
@@ -83,7 +88,18 @@ impl Supervisor {
     }
 }
 
-/// The variables of sd_listen_fds(3). The first process of a container is number 1 there.
+/// Whether a program has shut a socket of a path down, for all who share it. Nothing opens it again; who knocks is
+/// refused (net/unix/af_unix.c, unix_stream_connect).
+fn is_shut_down(socket: &Socket, fd: impl AsFd) -> bool {
+    let mut fds = [PollFd::new(&fd, PollFlags::RDHUP)];
+    let asked = poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+    let [found] = fds.map(|fd| fd.revents());
+    matches!(socket.listen, Listen::Unix(_))
+        && asked.is_ok()
+        && found.intersects(PollFlags::RDHUP | PollFlags::HUP)
+}
+
+/// The variables of sd_listen_fds(3). The program of a container is number 1 there, or the child of that.
 pub fn environment(unit: &Unit) -> Vec<(&'static str, String)> {
     if unit.sockets.is_empty() {
         return Vec::new();
@@ -92,7 +108,7 @@ pub fn environment(unit: &Unit) -> Vec<(&'static str, String)> {
     vec![
         ("LISTEN_FDS", names.len().to_string()),
         ("LISTEN_FDNAMES", names.join(":")),
-        ("LISTEN_PID", "1".to_owned()),
+        ("LISTEN_PID", if unit.process.init { "2" } else { "1" }.to_owned()),
     ]
 }
 
@@ -206,6 +222,13 @@ mod tests {
         let found = fs::metadata(&path).unwrap();
         assert_eq!((found.mode() & 0o777, found.uid(), found.gid()), (0o640, 12, 34));
         assert!(UnixStream::connect(&path).is_ok());
+        assert!(!is_shut_down(&declared, &fd), "one that somebody waits at is none");
+        rustix::net::shutdown(&fd, rustix::net::Shutdown::Read).unwrap();
+        assert!(UnixStream::connect(&path).is_err());
+        rustix::net::listen(&fd, QUEUE).unwrap();
+        assert!(is_shut_down(&declared, &fd) && UnixStream::connect(&path).is_err(), "for good");
+        let fd = open(&declared).unwrap();
+        assert!(!is_shut_down(&declared, &fd) && UnixStream::connect(&path).is_ok());
         drop(fd);
         fs::remove_file(&path).unwrap();
         fs::write(&path, "a file").unwrap();

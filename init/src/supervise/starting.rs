@@ -10,10 +10,11 @@ use berth_units::health::Health;
 use berth_units::life::Event;
 use berth_units::observed::{Attach, Run};
 use berth_units::plan::comes_after;
-use berth_units::spec::{LogSink, Ready, Unit};
+use berth_units::spec::{LogSink, Ready, Stdin, Unit};
 use berth_units::supplies::versions;
 use berth_units::volumes::mounted_by;
 use berth_units::wire::control::ExitReason;
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 
@@ -46,14 +47,13 @@ impl Supervisor {
         self.arm_pressure(&unit.name)?;
         let context = Context { declared: &self.set.declared, leases: &self.leases };
         let spec = Spec { supplies, ..container::spec(&context, unit, base, &launch)? };
-        let (stdout, stderr) = self.log_pipes(unit)?;
+        let (stdin, stdout, stderr) = self.streams(unit)?;
         let ready = self.ready_pipe(unit)?;
         self.open_notify(unit)?;
         let sockets = self.open_sockets(unit)?;
         let system = |doing| move |error: std::io::Error| Error::System(doing, error);
-        let null = std::fs::File::open("/dev/null").map_err(system("open '/dev/null'"))?;
         let extra = ready.iter().chain(&sockets).map(|(fd, number)| (fd.as_fd(), *number)).collect();
-        let stdio = Stdio { stdin: null.as_fd(), stdout: stdout.as_fd(), stderr: stderr.as_fd(), extra };
+        let stdio = Stdio { stdin: stdin.as_fd(), stdout: stdout.as_fd(), stderr: stderr.as_fd(), extra };
         let held = spawn(&spec, &stdio)?;
         // Kept before the process is noted: the next supervisor needs it for every process that it finds noted.
         let status = held.status.try_clone().map_err(system("keep a status pipe"))?;
@@ -87,6 +87,24 @@ impl Supervisor {
         self.step(&unit.name, Event::Spawned);
         self.held.insert(unit.name.clone(), held);
         Ok(())
+    }
+
+    /// Standard input, output and error of a unit's program.
+    fn streams(&mut self, unit: &Unit) -> Result<(OwnedFd, OwnedFd, OwnedFd), Error> {
+        let system = |doing| move |error: std::io::Error| Error::System(doing, error);
+        if let Some(path) = &unit.process.console {
+            let fault = |source| Error::Path { doing: "open terminal", path: path.clone(), source };
+            let console = open_terminal(path).map_err(fault)?;
+            let copy = || console.try_clone().map_err(system("copy a descriptor"));
+            return Ok((copy()?, copy()?, console));
+        }
+        let stdin = match unit.process.stdin {
+            Stdin::Null => std::fs::File::open("/dev/null").map(OwnedFd::from),
+            // Open at both ends: nothing comes, and no end of it either.
+            Stdin::Open => log_pipe(),
+        };
+        let (stdout, stderr) = self.log_pipes(unit)?;
+        Ok((stdin.map_err(system("make its standard input"))?, stdout, stderr))
     }
 
     /// Nothing is left of a start that did not come to a process.
@@ -236,6 +254,18 @@ fn is_abandoned(failed: &StepError) -> bool {
 fn log_pipe() -> std::io::Result<OwnedFd> {
     let (reader, _writer) = pipe_with(PipeFlags::CLOEXEC)?;
     reopen(reader, true)
+}
+
+/// A terminal of the node, without waiting for whoever is to answer at its other end.
+fn open_terminal(path: &str) -> std::io::Result<OwnedFd> {
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let terminal = rustix::fs::open(path, flags, Mode::empty())?;
+    if !rustix::termios::isatty(&terminal) {
+        return Err(std::io::Error::other("it is no terminal"));
+    }
+    // Programs expect to wait for input.
+    rustix::fs::fcntl_setfl(&terminal, OFlags::RDWR)?;
+    Ok(terminal)
 }
 
 /// Another end of a pipe, to write and perhaps to read: open(2) of its name in /proc makes one.

@@ -15,7 +15,7 @@ use berth_runtime::spec::Supply;
 use berth_units::launch::{Launch, launch_with};
 use berth_units::plan::hash;
 use berth_units::spec::{Declared, SecretSource, Unit};
-use berth_units::supplies::{FILE_MAX, Given, Laid, Source, files, inputs, outside, sources};
+use berth_units::supplies::{FILE_MAX, Given, Laid, Source, check_given, files, inputs, outside, sources};
 use berth_units::wire::control::{Fault, SECRET_MAX, SecretStatus};
 use berth_units::wire::image::ImageConfig;
 use berth_units::{Name, Private};
@@ -35,7 +35,7 @@ const SECRETS_MAX: usize = 1024;
 
 /// A version of everything that somebody is given and that is there.
 pub(super) fn look(declared: &Declared) -> BTreeMap<Source, u64> {
-    let seen = |source: Source| version(&path(&source)).map(|version| (source, version));
+    let seen = |source: Source| version(&source).map(|version| (source, version));
     sources(declared).into_iter().filter_map(seen).collect()
 }
 
@@ -46,6 +46,7 @@ impl Supervisor {
         for input in inputs(&self.set.declared, unit) {
             let Some(source) = input.source() else { continue };
             match read(&path(source)) {
+                Ok(value) if value.bytes().is_empty() && !source.may_be_empty() => {}
                 Ok(value) => drop(values.insert(source.clone(), value)),
                 // Whether it can be done without is decided where it is used.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -57,12 +58,11 @@ impl Supervisor {
             values,
             ip: network::addresses(unit, &self.leases).first().copied(),
             node: self.set.declared.node.hostname.to_string(),
-            // A service has none.
-            image_digest: image.map(|image| image.digest.clone()).unwrap_or_default(),
+            image_digest: image.map(|image| image.digest.clone()),
         })
     }
 
-    /// What a unit runs, with all of its variables.
+    /// What a unit runs, with all of its variables that are still there: for programs that are run beside it.
     pub(super) fn launch(&self, unit: &Unit, config: &ImageConfig) -> Result<Launch, Error> {
         let given = self.given(unit)?;
         Ok(launch_with(unit, config, &outside(&self.set.declared, unit, &given)?)?)
@@ -72,6 +72,7 @@ impl Supervisor {
     pub(super) fn supply(&self, unit: &Unit, config: &ImageConfig) -> Result<(Launch, Vec<Supply>), Error> {
         let given = self.given(unit)?;
         let declared = &self.set.declared;
+        check_given(declared, unit, &given)?;
         let launch = launch_with(unit, config, &outside(declared, unit, &given)?)?;
         let files = files(declared, unit, &launch.env, &given)?;
         Ok((launch, files.into_iter().map(supply).collect()))
@@ -81,6 +82,10 @@ impl Supervisor {
     pub(super) fn ask_set_secret(&self, name: &Name, value: &Private) -> Result<Value, Fault> {
         if value.bytes().len() > SECRET_MAX {
             return Err(Fault::Failed { why: format!("a secret has at most {SECRET_MAX} bytes") });
+        }
+        if value.bytes().is_empty() {
+            let why = format!("a secret has at least one byte; 'berth secret rm {name}' takes it away");
+            return Err(Fault::Failed { why });
         }
         self.check_is_settable(name)?;
         let dir = Path::new(SECRETS_DIR);
@@ -123,14 +128,14 @@ impl Supervisor {
             all.entry(name).or_default();
         }
         let status = |(name, source): (Name, Option<&SecretSource>)| {
-            let (word, file) = match source {
-                Some(SecretSource::File(file)) => ("file", PathBuf::from(file)),
-                Some(SecretSource::Node) => ("node", path(&Source::Node(name.clone()))),
-                None => ("undeclared", path(&Source::Node(name.clone()))),
+            let (word, place) = match source {
+                Some(SecretSource::File(file)) => ("file", Source::SecretFile(file.clone())),
+                Some(SecretSource::Node) => ("node", Source::Node(name.clone())),
+                None => ("undeclared", Source::Node(name.clone())),
             };
             let has_it = |unit: &&Unit| unit.supplies.secrets.values().any(|used| used.source == name);
             let units = declared.units.values().filter(has_it).map(|unit| unit.name.clone()).collect();
-            SecretStatus { source: word.to_owned(), present: version(&file).is_some(), units, name }
+            SecretStatus { source: word.to_owned(), present: version(&place).is_some(), units, name }
         };
         all.into_iter().map(status).collect()
     }
@@ -144,13 +149,16 @@ fn supply(Laid { place, contents }: Laid) -> Supply {
 fn path(source: &Source) -> PathBuf {
     match source {
         Source::Node(name) => Path::new(SECRETS_DIR).join(name.as_str()),
-        Source::File(path) => path.into(),
+        Source::File(path) | Source::SecretFile(path) => path.into(),
     }
 }
 
 /// Tells what a file is now from what it was: every write changes its times, every replacement its number.
-fn version(path: &Path) -> Option<u64> {
-    let seen = fs::metadata(path).ok().filter(Metadata::is_file)?;
+fn version(source: &Source) -> Option<u64> {
+    let seen = fs::metadata(path(source)).ok().filter(Metadata::is_file)?;
+    if seen.len() == 0 && !source.may_be_empty() {
+        return None;
+    }
     let times = (seen.mtime(), seen.mtime_nsec(), seen.ctime(), seen.ctime_nsec());
     Some(hash(&format!("{:?}", (seen.dev(), seen.ino(), seen.len(), times))))
 }
@@ -209,20 +217,25 @@ mod tests {
         assert_eq!(set_by_hand(&dir), []);
         keep(&dir, &key, &value("one")).unwrap();
         let place = dir.join("key");
+        let seen = || version(&Source::SecretFile(place.display().to_string()));
         assert_eq!(read(&place).unwrap(), value("one"));
         assert_eq!(fs::metadata(&place).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::metadata(&dir).unwrap().permissions().mode() & 0o777, 0o700);
-        let first = version(&place);
+        let first = seen();
         keep(&dir, &key, &value("one")).unwrap();
-        assert_eq!(version(&place), first);
+        assert_eq!(seen(), first);
         keep(&dir, &key, &value("two")).unwrap();
-        assert!(version(&place).is_some() && version(&place) != first);
-        keep(&dir, &other, &value("")).unwrap();
+        assert!(seen().is_some() && seen() != first);
+        keep(&dir, &other, &value("x")).unwrap();
         assert_eq!(
             set_by_hand(&dir).into_iter().collect::<std::collections::BTreeSet<_>>(),
             [key, other].into()
         );
-        assert_eq!(version(&dir.join("gone")), None);
+        fs::write(&place, "").unwrap();
+        assert_eq!(seen(), None, "it is being written");
+        assert!(version(&Source::File(place.display().to_string())).is_some());
+        fs::remove_file(&place).unwrap();
+        assert_eq!(seen(), None);
         fs::remove_dir_all(dir).unwrap();
     }
 
@@ -235,7 +248,7 @@ mod tests {
         assert_eq!(read(&dir.join("most")).unwrap().bytes().len(), FILE_MAX);
         assert!(read(&dir.join("more")).unwrap_err().to_string().contains("more than"));
         assert!(read(&dir).is_err());
-        assert_eq!(version(&dir), None);
+        assert_eq!(version(&Source::File(dir.display().to_string())), None);
         fs::remove_dir_all(dir).unwrap();
     }
 }

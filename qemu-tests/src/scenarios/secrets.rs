@@ -18,7 +18,8 @@ const SECRETS: [(&str, &str); 2] = [("first-hidden-", "5e4c7a90b1"), ("second-hi
 const CONTROL: &str = "in-the-open-4b1d9f";
 
 const KEEPER: &str = "[security]\nprofile = \"privileged\"\n\
-                      [mounts.data]\nbind = \"/data\"\ntarget = \"/node-data\"\nread_only = false\n";
+                      [mounts.data]\nbind = \"/data\"\ntarget = \"/node-data\"\nread_only = false\n\
+                      [mounts.cgroup]\nbind = \"/sys/fs/cgroup\"\ntarget = \"/cgroup\"\nread_only = false\n";
 const VAULT: &str = "[secrets.password]\nuid = 1000\ngid = 2000\nmode = \"0440\"\n\
                      [secrets.token]\nsource = \"password\"\nenv = \"TOKEN\"\n\
                      [configs.motd]\nsource = \"motd\"\ntarget = \"/etc/motd\"\n\
@@ -26,18 +27,23 @@ const VAULT: &str = "[secrets.password]\nuid = 1000\ngid = 2000\nmode = \"0440\"
                      [mounts.open]\nvolume = \"open\"\ntarget = \"/open\"\n";
 const MOTD: &str = "schema = 1\nkind = \"config\"\ntemplate = true\n\
                     content = \"{{ unit }}@{{ node }} {{ env.LEVEL }} {{ secret.password }}!\"\n";
+/// Its secret is a file of the node.
+const FILED: &str = "schema = 1\nkind = \"secret\"\nsource = \"file\"\npath = \"/data/filed.key\"\n";
 const PASSWORD: &str = "schema = 1\nkind = \"secret\"\nsource = \"node\"\nallow = [\"vault\", \"patient\"]\n";
 
 fn boot(lab: &mut Lab) -> Outcome<Vm> {
     let appliance = lab.appliance()?;
     appliance.probe("keeper", &["sleep"], KEEPER)?;
-    let env_file = "env_files = [{ path = \"/data/vault.env\" }]\n";
+    let env_file = "splay = \"1s\"\nenv_files = [{ path = \"/data/vault.env\" }]\n";
     appliance.unit("vault", &probe_unit_with(env_file, &["sleep"], VAULT))?;
     let patient = "[secrets.password]\n";
     appliance.unit("patient", &probe_unit_with("on_change = \"none\"\n", &["sleep"], patient))?;
     appliance.probe("other", &["sleep"], "[configs.own]\ncontent = \"x\"\ntarget = \"/x\"\n")?;
     appliance.unit("motd", MOTD)?;
     appliance.unit("password", PASSWORD)?;
+    appliance.unit("filed", FILED)?;
+    let reader = "splay = \"0s\"\n";
+    appliance.unit("reader", &probe_unit_with(reader, &["sleep"], "[secrets.filed]\n"))?;
     lab.boot(&appliance, &Options::default())
 }
 
@@ -93,6 +99,15 @@ fn check_waiting(vm: &mut Vm) -> Outcome {
     };
     waits(vm, "patient", "waits for secret 'password'")?;
     waits(vm, "vault", "waits for env file '/data/vault.env'")?;
+    waits(vm, "reader", "waits for secret 'filed': '/data/filed.key'")?;
+    // One that is being written is none yet.
+    vm.probe("keeper", &["write", "/node-data/filed.key", ""])?;
+    waits(vm, "reader", "waits for secret 'filed': '/data/filed.key'")?;
+    vm.probe("keeper", &["write", "/node-data/filed.key", "in a file"])?;
+    vm.wait_ready(&["reader"])?;
+    ensure_eq!(vm.probe("reader", &["read", "/run/secrets/filed"])?, "in a file");
+    let nothing = vm.berth(&["secret", "set", "password"], b"")?;
+    ensure!(nothing.code != 0 && nothing.stderr.contains("at least one byte"), "{nothing:?}");
     // As a program would that replaces it.
     vm.probe("keeper", &["write", "/node-data/new.env", "# of the site\nLEVEL='deep'\n"])?;
     vm.probe("keeper", &["rename", "/node-data/new.env", "/node-data/vault.env"])?;
@@ -100,6 +115,7 @@ fn check_waiting(vm: &mut Vm) -> Outcome {
     let listed: Vec<SecretStatus> = serde_json::from_str(&vm.berth(&["secret", "ls", "--json"], b"")?.ok()?)?;
     let units = vec![Name::parse("patient")?, Name::parse("vault")?];
     let name = Name::parse("password")?;
+    let listed: Vec<_> = listed.into_iter().filter(|secret| secret.name == name).collect();
     ensure_eq!(listed, [SecretStatus { name, source: "node".to_owned(), present: false, units }]);
     let too_long = vm.berth(&["secret", "set", "password"], &vec![b'x'; (64 << 10) + 1])?;
     ensure!(too_long.code != 0, "a secret of more than 64 KiB was taken");
@@ -121,6 +137,46 @@ fn check_inside(vm: &Vm, value: &str) -> Outcome {
         ensure!(environ.split('\0').any(|known| known == variable), "{variable} is not in '{environ}'");
     }
     ensure_eq!(vm.probe("patient", &["mode", "/run/secrets/password"])?.trim(), "400 0 0");
+    Ok(())
+}
+
+/// The supervisor dies around the command: what was answered holds, and without an answer it is the old one or the new
+/// one, whole.
+fn check_kills(vm: &mut Vm) -> Outcome {
+    let kill = ["write", "/cgroup/system/supervise/cgroup.kill", "1"];
+    let inside = |vm: &Vm| -> Outcome<String> {
+        let read =
+            ["exec", "-T", "-u", "1000:2000", "vault", "--", "/probe", "read", "/run/secrets/password"];
+        vm.berth(&read, b"")?.ok()
+    };
+    for round in 0..4 {
+        let value = format!("round-{round}-{}", "x".repeat(20_000));
+        let (said, before) = (inside(vm)?, vm.status()?.node.restarts.get("supervise").copied());
+        let set = std::thread::scope(|scope| {
+            let set = scope.spawn(|| {
+                vm.berth(&["secret", "set", "password"], value.as_bytes()).map_err(|error| error.to_string())
+            });
+            if round % 2 == 0 {
+                // As soon as the answer is there; otherwise at any time.
+                while !set.is_finished() {
+                    std::thread::yield_now();
+                }
+            }
+            // It goes through the supervisor that dies.
+            drop(vm.probe("keeper", &kill));
+            set.join()
+        });
+        let is_set = set.map_err(|_| "the thread panicked")?.is_ok_and(|said| said.code == 0);
+        vm.wait_for("the next supervisor", SOON, |vm| {
+            Ok((vm.status()?.node.restarts.get("supervise").copied() > before).then_some(()))
+        })?;
+        if is_set {
+            vm.wait_for("the new value", SOON, |vm| Ok((inside(vm)? == value).then_some(())))?;
+        } else {
+            let found = inside(vm)?;
+            ensure!(found == said || found == value, "{} bytes are neither old nor new", found.len());
+        }
+    }
     Ok(())
 }
 
@@ -155,8 +211,10 @@ pub fn secrets_reach_their_units_and_no_disk(lab: &mut Lab) -> Outcome {
         ensure!(!said.contains(value.as_str()), "somebody told '{value}'");
     }
     vm.probe("vault", &["append", "/open/note", CONTROL])?;
+    check_kills(&mut vm)?;
     vm.berth(&["secret", "rm", "password"], b"")?.ok()?;
-    ensure_eq!(vm.unit("vault")?.state, State::Ready);
+    vm.wait_unit("vault", "ready without it", SOON, |unit| unit.state == State::Ready)?;
+    ensure_eq!(vm.unit("patient")?.pid, Some(patient));
     vm.power_off()?;
     let disk = vm.data();
     ensure!(holds(&disk, CONTROL.as_bytes())?, "what is in a volume is not on the disk");

@@ -60,15 +60,19 @@ pub(crate) fn run(plan: &Plan, work: &mut Work) {
     let mut child = Child { plan, work, root: None, scratch: None, proc: None, dev: None };
     for &step in plan.steps {
         if let Err(fault) = child.take(step) {
-            let record = step::encode(step, fault.index, fault.errno.raw_os_error(), fault.subject);
-            // Nobody is left to be told when even this fails.
-            let _ignored = rustix::io::write(&plan.status, &record);
+            child.report(step, &fault);
             break;
         }
     }
 }
 
 impl<'p> Child<'p> {
+    fn report(&self, step: Step, fault: &Fault<'_>) {
+        let record = step::encode(step, fault.index, fault.errno.raw_os_error(), fault.subject);
+        // Nobody is left to be told when even this fails.
+        let _ignored = rustix::io::write(&self.plan.status, &record);
+    }
+
     fn take(&mut self, step: Step) -> Result<(), Fault<'p>> {
         match step {
             Step::CloseInherited => self.close_inherited(),

@@ -9,11 +9,12 @@ use rustix::thread::{CapabilitySet, CapabilitySets, ThreadNameSpaceType, move_in
 
 use super::api::{NOTHING, new_mount};
 use super::root::write_all;
-use super::{Child, Fault, Outcome, about, need};
+use super::{Child, Fault, Outcome, Step, about, need};
 use crate::capability::Capabilities;
 use crate::plan::Procfs;
 use crate::resolve::open_file;
 use crate::sys::child::{self, Range, close_all_but, place};
+use crate::sys::clone::{Birth, Namespaces, clone3};
 use crate::user::{self, Files};
 
 impl<'p> Child<'p> {
@@ -199,8 +200,28 @@ impl<'p> Child<'p> {
         Ok(rustix::thread::set_no_new_privs(true)?)
     }
 
-    /// Tries each place of PATH, as execvp(3): what may not be executed is remembered, what is not there is not.
+    /// Becomes the program, or the reaper of one.
     pub(super) fn execute(&self) -> Outcome<'p> {
+        let Some(reaper) = &self.plan.reaper else { return self.become_program() };
+        let birth = Birth { namespaces: Namespaces::Shared, clone_parent: false, cgroup: None };
+        let (pid, _pidfd) = clone3(&birth, || {
+            if let Err(fault) = self.become_program() {
+                self.report(Step::Exec, &fault);
+            }
+        })?;
+        if pid != FIRST_CHILD {
+            return Err(Errno::SRCH.into());
+        }
+        // What comes before it can read them has to wait: the first process would be deaf to it.
+        let blocked = nix::sys::signal::SigSet::all().thread_set_mask();
+        blocked.map_err(|errno| Errno::from_raw_os_error(errno as i32))?;
+        // It is to see the end of nothing and to keep nothing open.
+        close_all_but(&[], 0, Range::CloseOnExec)?;
+        Err(about(0, c"the reaper")(child::execve_open(reaper.program.as_fd(), &reaper.argv, &reaper.env)))
+    }
+
+    /// Tries each place of PATH, as execvp(3): what may not be executed is remembered, what is not there is not.
+    fn become_program(&self) -> Outcome<'p> {
         let process = &self.plan.process;
         let mut reason = Errno::NOENT;
         for path in &process.candidates {
@@ -213,6 +234,9 @@ impl<'p> Child<'p> {
         Err(about(0, &process.name)(reason))
     }
 }
+
+/// Number of the first process that the first one of a PID namespace makes.
+const FIRST_CHILD: i32 = 2;
 
 fn single_capabilities() -> impl Iterator<Item = CapabilitySet> {
     (0..u64::BITS).map(|bit| CapabilitySet::from_bits_retain(1 << bit))

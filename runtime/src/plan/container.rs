@@ -5,17 +5,18 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::fs::{CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, fstat, openat, openat2};
+use rustix::fs::{CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, fstat, openat};
 use rustix::mount::{MountAttrFlags, OpenTreeFlags, open_tree};
 
 use super::{
-    FilePlan, Lifted, MountPlan, RootPlan, SeedPlan, Source, SupplyPlan, SysctlPlan, Upper, c_string,
-    devices, invalid, open, system,
+    FilePlan, Lifted, MountPlan, ReaperPlan, RootPlan, SeedPlan, Source, SupplyPlan, SysctlPlan, Upper,
+    c_string, devices, invalid, open, system,
 };
 use crate::resolve::{self, Kind, Target};
 use crate::spawn::SpawnError;
 use crate::spec::{File, Mount, MountSource, Network, Seed, Spec, Supply, Writable};
 use crate::sys::mount::{Reach, set_attributes};
+use crate::sys::strings::Strings;
 
 /// fsconfig(2) takes strings of up to 255 bytes.
 const LAYER_PATH_MAX: usize = 255;
@@ -60,6 +61,18 @@ pub(super) fn plan(spec: &Spec, lifted: &mut Lifted) -> Result<RootPlan, SpawnEr
     })
 }
 
+/// What the first process is told: the number of its child.
+const REAPED: &str = "2";
+
+pub(super) fn reaper(spec: &Spec, lifted: &mut Lifted) -> Result<Option<ReaperPlan>, SpawnError> {
+    let Some(path) = &spec.reaper else { return Ok(None) };
+    let program = openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+    let program = lifted.lift(program.map_err(open("open", path))?)?;
+    let words = [crate::spec::REAPER, REAPED].map(|word| c_string("reaper", word));
+    let argv = Strings::new(words.into_iter().collect::<Result<_, _>>()?, 0);
+    Ok(Some(ReaperPlan { program, argv, env: Strings::new(Vec::new(), 0) }))
+}
+
 fn layers(layers: &[std::path::PathBuf]) -> Result<Vec<CString>, SpawnError> {
     if layers.is_empty() || layers.len() > LAYERS_MAX {
         return Err(invalid("layers", layers.len(), "there are 1 to 500"));
@@ -102,7 +115,7 @@ fn files(files: &[File]) -> Result<Vec<FilePlan>, SpawnError> {
         Ok(FilePlan {
             target: mount_target(&file.target)?,
             name: c_string("files", format!("files/{n}"))?,
-            contents: file.contents.clone().into_bytes(),
+            contents: file.contents.clone(),
         })
     };
     files.iter().enumerate().map(plan).collect()
@@ -201,8 +214,8 @@ fn bind(
 /// Below a volume, where a container may have put any link: never outside of it.
 fn open_subpath(volume: &OwnedFd, subpath: &str) -> Result<OwnedFd, rustix::io::Errno> {
     let target = Target::parse(&format!("/{subpath}")).ok_or(rustix::io::Errno::INVAL)?;
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let root = openat2(volume, c".", flags, Mode::empty(), ResolveFlags::IN_ROOT)?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY;
+    let root = resolve::open_below(volume, c".", flags, ResolveFlags::IN_ROOT)?;
     resolve::ensure(root.as_fd(), &target, Kind::Directory)
 }
 

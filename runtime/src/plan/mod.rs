@@ -38,6 +38,8 @@ pub(crate) struct Plan {
     /// The process whose namespaces are joined.
     pub(crate) join: Option<OwnedFd>,
     pub(crate) root: Option<RootPlan>,
+    /// What becomes the first process in place of the program.
+    pub(crate) reaper: Option<ReaperPlan>,
     pub(crate) process: ProcessPlan,
     pub(crate) procfs: Procfs,
     pub(crate) oom_score_adj: CString,
@@ -82,6 +84,14 @@ pub(crate) struct RootPlan {
     pub(crate) sysctl: Vec<SysctlPlan>,
     pub(crate) readonly_paths: Vec<CString>,
     pub(crate) masked_paths: Vec<CString>,
+}
+
+/// A program of the node that reaps and passes signals on.
+pub(crate) struct ReaperPlan {
+    pub(crate) program: OwnedFd,
+    pub(crate) argv: Strings,
+    /// Nothing.
+    pub(crate) env: Strings,
 }
 
 /// Where the overlay's writes go.
@@ -214,6 +224,7 @@ pub(crate) fn plan(
         go: None,
         join: None,
         root: None,
+        reaper: None,
         procfs: Procfs::Node,
         oom_score_adj: process::oom_score_adj(process)?,
         process: process::plan(process)?,
@@ -224,6 +235,7 @@ pub(crate) fn plan(
             plan.go = Some(lifted.lift(go_read)?);
             ends.go = Some(go);
             plan.root = Some(container::plan(spec, &mut lifted)?);
+            plan.reaper = container::reaper(spec, &mut lifted)?;
             plan.procfs = Procfs::Container;
             plan.steps = step::CONTAINER;
         }

@@ -50,7 +50,7 @@ fn what_cannot_be_is_refused_before_there_is_a_process() {
     for target in ["/", "proc", "/proc", "/proc/self", "/sys/x", "/a/../b"] {
         starts(refusal(|s| s.mounts.push(tmpfs(target))), &format!("mount target '{target}'"));
     }
-    let file = |target: &str| File { target: target.to_owned(), contents: "x".repeat(1 << 20) };
+    let file = |target: &str| File { target: target.to_owned(), contents: vec![b'x'; 1 << 20] };
     let supply = |target: &str, mode: u32, uid: Option<u32>| Supply {
         target: target.to_owned(),
         contents: vec![b'x'; 1 << 20],

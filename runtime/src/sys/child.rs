@@ -101,6 +101,16 @@ pub(crate) fn cwd_is_reachable() -> Result<bool, Errno> {
     Ok(buffer.first() == Some(&b'/'))
 }
 
+/// execveat(2) of the program that a descriptor is open on; returns only the reason why not.
+pub(crate) fn execve_open(program: BorrowedFd<'_>, argv: &Strings, env: &Strings) -> Errno {
+    let (own, flags) = (c"".as_ptr(), libc::AT_EMPTY_PATH);
+    // SAFETY: as with execve below; an empty path ends in NUL, too.
+    unsafe {
+        libc::syscall(libc::SYS_execveat, program.as_raw_fd(), own, argv.as_ptr(), env.as_ptr(), flags)
+    };
+    super::last_errno()
+}
+
 /// execve(2); returns only the reason why not.
 pub(crate) fn execve(path: &CStr, argv: &Strings, env: &Strings) -> Errno {
     // SAFETY: `path` ends in NUL; both arrays are null-terminated arrays of pointers to strings that end in NUL and

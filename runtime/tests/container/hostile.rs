@@ -47,7 +47,7 @@ fn links_of_the_image_stay_inside_the_root() {
         exec: false,
     };
     spec.mounts = vec![tmpfs("/out/mount"), tmpfs("/up/made/mount")];
-    spec.files = vec![File { target: "/out/file".to_owned(), contents: "file\n".to_owned() }];
+    spec.files = vec![File { target: "/out/file".to_owned(), contents: b"file\n".to_vec() }];
     spec.process.cwd = "/out/cwd".to_owned();
     let inside = bait.join("cwd");
     let expect = format!("/out:\ncwd\nfile\nmount\n\n/up/made:\nmount\n{}\nfile\n", inside.display());

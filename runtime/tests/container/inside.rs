@@ -214,7 +214,7 @@ fn files_lie_over_the_image_read_only() {
         sandbox.spec("cat /etc/hostname /etc/resolv.conf /etc/group /made/here; echo > /etc/hostname");
     spec.root.writable = Writable::Tmpfs { size: 1 << 20 };
     spec.files = ["/etc/hostname", "/etc/resolv.conf", "/etc/group", "/made/here"]
-        .map(|target| File { target: target.to_owned(), contents: format!("{target}\n") })
+        .map(|target| File { target: target.to_owned(), contents: format!("{target}\n").into_bytes() })
         .to_vec();
     let outcome = run(&spec);
     assert_eq!(outcome.stdout, "/etc/hostname\n/etc/resolv.conf\n/etc/group\n/made/here\n");

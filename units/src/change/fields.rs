@@ -143,6 +143,7 @@ fn program(see: &mut See<'_>, process: &Process) {
     #[rustfmt::skip]
     let Process {
         entrypoint, args, workdir, user, groups, umask, rlimits, oom_score_adj, scheduling, io_priority,
+        init, stdin, console, timezone,
     } = process;
     hidden(see, key!("process.entrypoint"), entrypoint);
     hidden(see, key!("process.args"), args);
@@ -154,16 +155,21 @@ fn program(see: &mut See<'_>, process: &Process) {
     hidden(see, key!("process.oom_score_adj"), oom_score_adj);
     hidden(see, key!("process.scheduler"), scheduling);
     hidden(see, key!("process.io_priority"), io_priority);
+    hidden(see, key!("process.init"), init);
+    hidden(see, key!("process.stdin"), stdin);
+    hidden(see, key!("process.console"), console);
+    hidden(see, key!("process.timezone"), timezone);
 }
 
 fn given(see: &mut See<'_>, supplies: &Supplies) {
-    let Supplies { env_files, env_unset, env_info, secrets, configs, on_change } = supplies;
+    let Supplies { env_files, env_unset, env_info, secrets, configs, on_change, splay } = supplies;
     hidden(see, key!("env_files"), env_files);
     hidden(see, key!("env_unset"), env_unset);
     hidden(see, key!("env_info"), env_info);
     entries(see, key!("secrets"), secrets);
     entries(see, key!("configs"), configs);
     hidden(see, key!("on_change"), on_change);
+    shown(see, key!("splay"), splay);
 }
 
 fn resources(see: &mut See<'_>, (memory, cpu, pids, io): (&Memory, &Cpu, &Pids, &Io)) {

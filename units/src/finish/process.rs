@@ -12,6 +12,12 @@ const DEADLINE_KEYS: [&str; 3] =
     ["process.scheduler.runtime", "process.scheduler.deadline", "process.scheduler.period"];
 
 pub(super) fn check(unit: &Unit, origin: &Origin, faults: &mut Vec<Fault>) {
+    check_init(unit, origin, faults);
+    if unit.process.console.is_some() && origin.spans.has("process.stdin") {
+        let message = "'process.stdin' has no effect: its input is the console";
+        let fault = Fault::error(KEY_WITHOUT_EFFECT, origin.key("process.stdin"), message);
+        faults.push(fault.help("take out one of both"));
+    }
     let scheduling = &unit.process.scheduling;
     let idle: &[&str] = match scheduling.policy {
         SchedulerPolicy::Other | SchedulerPolicy::Batch | SchedulerPolicy::Idle => {
@@ -28,6 +34,21 @@ pub(super) fn check(unit: &Unit, origin: &Origin, faults: &mut Vec<Fault>) {
     }
     if let Some((message, help)) = flaw(scheduling, origin) {
         faults.push(Fault::error(SCHEDULER, origin.value(POLICY), message).help(help));
+    }
+}
+
+/// The program is a child of its init, and some of what the kernel is told of a process is not for its children.
+fn check_init(unit: &Unit, origin: &Origin, faults: &mut Vec<Fault>) {
+    let scheduling = &unit.process.scheduling;
+    let key = match (scheduling.policy, scheduling.reset_on_fork) {
+        (SchedulerPolicy::Deadline, _) => POLICY,
+        (_, true) => "process.scheduler.reset_on_fork",
+        _ => return,
+    };
+    if unit.process.init {
+        let message = format!("'{key}' would not reach the program below process.init");
+        let fault = Fault::error(KEY_WITHOUT_EFFECT, origin.key(key), message);
+        faults.push(fault.help("take out one of both"));
     }
 }
 

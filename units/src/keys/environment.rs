@@ -61,7 +61,12 @@ pub(super) const KEYS: &[Key<ContainerDraft>] = &[
         "What it is told about itself: BERTH_IP, BERTH_NODE, BERTH_IMAGE_DIGEST.",
     ),
     key("on_change", "\"restart\"", Take::Words(ON_CHANGE), "When a secret or configuration changes."),
-    planned("splay", "\"5s\"", Take::Duration(Duration::ZERO, HOUR, later), "Spread of what on_change does."),
+    key(
+        "splay",
+        "\"5s\"",
+        Take::Duration(Duration::ZERO, HOUR, |d, _, v| d.unit.supplies.splay = v),
+        "What on_change does happens at some time within that long.",
+    ),
     key(
         "secrets.*.source",
         "the entry's name",

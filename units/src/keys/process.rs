@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::draft::{ContainerDraft, fit};
 use super::forms::{IO_PRIORITY, TIMEZONE};
 use super::{Key, Section, Take, Text, Word, key, later, named, planned, planned_word, section, word};
-use crate::spec::{IoPriority, SchedulerPolicy, Scheduling};
+use crate::schedule::Zone;
+use crate::spec::{IoPriority, SchedulerPolicy, Scheduling, Stdin};
 
 pub(super) const SECTIONS: &[Section<ContainerDraft>] = &[
     section("process", "What runs."),
@@ -53,15 +54,25 @@ pub(super) const KEYS: &[Key<ContainerDraft>] = &[
         "How soon the kernel chooses it when memory is short; 1000 first.",
     ),
     planned("process.tty", "false", Take::Bool(later), "Give it a terminal."),
-    planned("process.stdin", "\"null\"", Take::Words(STDIN), "Its standard input."),
-    planned("process.console", "", Take::Text(Text::Device, later), "Terminal of the node that it has."),
-    planned(
+    key("process.stdin", "\"null\"", Take::Words(STDIN), "Its standard input."),
+    key(
+        "process.console",
+        "",
+        Take::Text(Text::Device, |d, _, v| d.unit.process.console = Some(v)),
+        "Terminal of the node that is its input and output.",
+    ),
+    key(
         "process.init",
         "false",
-        Take::Bool(later),
+        Take::Bool(|d, _, v| d.unit.process.init = v),
         "Run it below a small init that reaps and passes signals.",
     ),
-    planned("process.timezone", "the image's", Take::Text(Text::Form(&TIMEZONE), later), "Its time zone."),
+    key(
+        "process.timezone",
+        "the image's",
+        Take::Text(Text::Form(&TIMEZONE), |d, _, v| d.unit.process.timezone = Zone::parse(&v)),
+        "Its time zone, in TZ and /etc/localtime.",
+    ),
     key(
         "process.nice",
         "0",
@@ -74,7 +85,7 @@ pub(super) const KEYS: &[Key<ContainerDraft>] = &[
         Take::Text(Text::Form(&IO_PRIORITY), |d, _, v| d.unit.process.io_priority = IoPriority::parse(&v)),
         "ioprio_set(2).",
     ),
-    planned("process.coredump", "\"off\"", Take::Words(COREDUMP), "What becomes of core dumps."),
+    key("process.coredump", "\"off\"", Take::Words(COREDUMP), "What becomes of core dumps."),
     key("process.scheduler.policy", "\"other\"", Take::Words(POLICY), "sched(7)."),
     key(
         "process.scheduler.priority",
@@ -112,11 +123,15 @@ pub(super) const KEYS: &[Key<ContainerDraft>] = &[
 const MILLI: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
-const STDIN: &[Word<ContainerDraft>] =
-    &[planned_word("null", "/dev/null"), planned_word("open", "kept open for `berth attach`")];
+const STDIN: &[Word<ContainerDraft>] = &[
+    word("null", "/dev/null", |d, _| d.unit.process.stdin = Stdin::Null),
+    word("open", "nothing ever comes, and no end", |d, _| d.unit.process.stdin = Stdin::Open),
+];
 
-const COREDUMP: &[Word<ContainerDraft>] =
-    &[planned_word("off", "none is made"), planned_word("keep", "kept on the data partition")];
+const COREDUMP: &[Word<ContainerDraft>] = &[
+    word("off", "none is made, unless process.rlimits.core says otherwise", |_, _| ()),
+    planned_word("keep", "kept on the data partition"),
+];
 
 const POLICY: &[Word<ContainerDraft>] = &[
     word("other", "SCHED_OTHER", |d, _| scheduling(d).policy = SchedulerPolicy::Other),

@@ -4,11 +4,13 @@
 
 use std::collections::BTreeSet;
 
+use super::supplies::follows;
 use super::{View, is_wanted};
 use crate::Name;
 use crate::change::{KeyChange, Means, differences};
 use crate::observed::Observed;
 use crate::spec::{Declared, Unit};
+use crate::supplies::redeclared;
 use crate::wire::control::{Change, Deed};
 
 /// What becomes of each unit, network and volume when `new` takes the place of `old`, by kind and name. Both sets
@@ -24,7 +26,15 @@ pub fn changes(old: &Declared, new: &Declared, observed: &Observed) -> Vec<Chang
         let (deed, keys, why) = match (old.units.get(name), new.units.get(name)) {
             (None, Some(unit)) => (Deed::Create, Vec::new(), rests(unit)),
             (Some(_), None) => (Deed::Stop, Vec::new(), Some("no longer declared".to_owned())),
-            (Some(old), Some(new)) => view.changed(old, new),
+            (Some(was), Some(is)) => {
+                let (deed, keys, why) = view.changed(was, is);
+                match redeclared(old, new, (was, is)).filter(|_| follows(is) && view.has_process(name)) {
+                    Some(what) if matches!(deed, Deed::None | Deed::Update) => {
+                        (Deed::Recreate, keys, Some(format!("{what} changes")))
+                    }
+                    _ => (deed, keys, why),
+                }
+            }
             (None, None) => (Deed::None, Vec::new(), None),
         };
         let seen = observed.units.get(name);
@@ -35,7 +45,9 @@ pub fn changes(old: &Declared, new: &Declared, observed: &Observed) -> Vec<Chang
     });
     let networks = others("network", &old.networks, &new.networks);
     let volumes = others("volume", &old.volumes, &new.volumes);
-    containers.chain(networks).chain(volumes).collect()
+    let configs = others("config", &old.configs, &new.configs);
+    let secrets = others("secret", &old.secrets, &new.secrets);
+    containers.chain(networks).chain(volumes).chain(configs).chain(secrets).collect()
 }
 
 impl View<'_> {
@@ -94,9 +106,13 @@ fn others<'d, T: PartialEq>(
             (old, new) if old == new => Deed::None,
             _ => Deed::Update,
         };
-        // What is in a volume is nobody's to take.
-        let stays =
-            (kind == "volume" && deed == Deed::Stop).then(|| "no longer declared; its files stay".to_owned());
+        // What is in a volume is nobody's to take, nor what was set by hand.
+        let stays = match kind {
+            "volume" => Some("no longer declared; its files stay"),
+            "secret" => Some("no longer declared; a value that was set stays"),
+            _ => None,
+        };
+        let stays = stays.filter(|_| deed == Deed::Stop).map(str::to_owned);
         Change {
             unit: name.to_string(),
             kind: kind.to_owned(),

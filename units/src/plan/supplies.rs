@@ -1,9 +1,12 @@
 //! What units are given: a start waits for it, and a change of it reaches those that run.
 
+use std::time::Duration;
+
 use super::{Action, View};
-use crate::observed::Seen;
+use crate::observed::{Moment, Seen};
 use crate::spec::{OnChange, Type, Unit};
 use crate::supplies::{changed, missing};
+use crate::wire::net::fnv;
 
 impl View<'_> {
     /// The secret, configuration or file that a start waits for, in words.
@@ -11,13 +14,30 @@ impl View<'_> {
         missing(self.declared, unit, &self.observed.facts)
     }
 
-    /// What a change of what it was given asks for. A job has the new one with its next run.
-    pub(super) fn plan_supplies(&self, unit: &Unit, seen: &Seen) -> Option<Action> {
+    /// What a change of what it was given asks for.
+    pub(super) fn plan_supplies(&self, unit: &Unit, seen: &Seen, now: Moment) -> Option<Action> {
         let run = seen.record.run.as_ref()?;
-        if unit.supplies.on_change != OnChange::Restart || unit.kind == Type::Job {
-            return None;
+        let changed = || changed(self.declared, unit, &self.observed.facts, &run.supplies);
+        let what = follows(unit).then(changed).flatten();
+        let name = unit.name.clone();
+        match (what, run.renew_at) {
+            (None, None) => None,
+            (None, Some(_)) => Some(Action::RenewAt(name, None)),
+            (Some(_), None) => Some(Action::RenewAt(name, Some(now.after(share(unit, now))))),
+            (Some(what), Some(at)) => (at <= now).then_some(Action::Renew(name, what)),
         }
-        let what = changed(self.declared, unit, &self.observed.facts, &run.supplies)?;
-        Some(Action::Renew(unit.name.clone(), what))
     }
+}
+
+/// Whether a unit is started anew when something that it was given changes. A job has the new one with its next run.
+pub(super) fn follows(unit: &Unit) -> bool {
+    unit.supplies.on_change == OnChange::Restart && unit.kind != Type::Job
+}
+
+/// A unit's share of its splay, another one each time.
+fn share(unit: &Unit, now: Moment) -> Duration {
+    let chance = fnv(&[unit.name.as_str(), &now.0.to_string()]) >> 44;
+    // 20 bits of chance: the longest splay has an hour of milliseconds, which is 22 bits.
+    let millis = unit.supplies.splay.as_millis().saturating_mul(u128::from(chance)) >> 20;
+    Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
 }

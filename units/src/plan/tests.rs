@@ -76,6 +76,7 @@ fn named(action: &Action) -> &Name {
         | Action::Recheck(name)
         | Action::Gather(name)
         | Action::Reconsider(name)
+        | Action::RenewAt(name, _)
         | Action::Renew(name, _)
         | Action::Forget(name)
         | Action::Discard(name) => name,
@@ -113,6 +114,7 @@ fn apply(declared: &Declared, observed: &mut Observed, action: &Action, now: Mom
             seen.attach = Attach::Unasked;
             record.step(Event::Spawned, now)
         }
+        Action::RenewAt(_, at) => std::mem::replace(&mut record.run.as_mut().unwrap().renew_at, *at) != *at,
         Action::Attach(_) => std::mem::replace(&mut seen.attach, Attach::Done) != Attach::Done,
         Action::Release(_) => return release(declared, observed, name, now),
         Action::BeginSchedule(_) | Action::BeginRun(..) => {

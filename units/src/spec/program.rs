@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::Reference;
+use crate::schedule::Zone;
 
 /// `[image]`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -71,6 +72,25 @@ pub struct Process {
     pub scheduling: Scheduling,
     /// ioprio_set(2); none is the kernel's.
     pub io_priority: Option<IoPriority>,
+    /// It runs below a small init of ours.
+    pub init: bool,
+    /// Its standard input.
+    pub stdin: Stdin,
+    /// Absolute path of a terminal of the node that is its standard input, output and error.
+    pub console: Option<String>,
+    /// Time zone; none is the image's.
+    pub timezone: Option<Zone>,
+}
+
+/// `process.stdin`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stdin {
+    /// /dev/null: the end of it at once.
+    #[default]
+    Null,
+    /// Nothing ever comes, and no end.
+    Open,
 }
 
 /// `process.nice` and `[process.scheduler]`: sched(7).

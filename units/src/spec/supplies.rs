@@ -1,6 +1,7 @@
 //! What a unit is given beside its image: secrets, configuration, files of variables.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -65,6 +66,8 @@ pub struct Supplies {
     pub configs: BTreeMap<String, ConfigUse>,
     /// What happens when one of them changes.
     pub on_change: OnChange,
+    /// It happens at some time within that long, so that not all who are given the same do it at once.
+    pub splay: Duration,
 }
 
 impl Default for Supplies {
@@ -76,6 +79,7 @@ impl Default for Supplies {
             secrets: BTreeMap::new(),
             configs: BTreeMap::new(),
             on_change: OnChange::Restart,
+            splay: Duration::from_secs(5),
         }
     }
 }

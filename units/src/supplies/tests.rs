@@ -34,7 +34,7 @@ fn given(values: &[(Source, &str)]) -> Given {
         values: values.iter().map(value).collect(),
         ip: Some(Ipv4Addr::new(10, 0, 0, 7)),
         node: "edge".into(),
-        image_digest: "sha256:1".into(),
+        image_digest: Some("sha256:1".into()),
     }
 }
 
@@ -47,7 +47,7 @@ fn a_start_waits_for_what_is_required() {
     let file = |path: &str| Source::File(path.to_owned());
     for (lines, source, expect) in [
         ("secrets.key = {}", node("key"), "waits for secret 'key': set it with 'berth secret set key'"),
-        ("secrets.filed = {}", file("/run/x"), "waits for secret 'filed': '/run/x'"),
+        ("secrets.filed = {}", Source::SecretFile("/run/x".into()), "waits for secret 'filed': '/run/x'"),
         ("env_files = [{ path = \"/data/e\" }]", file("/data/e"), "waits for env file '/data/e'"),
         ("configs.c = { file = \"/data/c\", target = \"/c\" }", file("/data/c"), "waits for file '/data/c'"),
     ] {
@@ -98,8 +98,11 @@ fn variables_come_from_files_secrets_and_the_node() {
          env_info = [\"ip\", \"node\", \"image_digest\"]\nsecrets.key.env = \"KEY\"\nsecrets.filed = {}");
     let unit = &declared.units["web"];
     let file = Source::File("/e".into());
-    let given =
-        given(&[(node("key"), "s3cret\n"), (file, "A=1\nB='2'\n"), (Source::File("/run/x".into()), "f")]);
+    let given = given(&[
+        (node("key"), "s3cret\n"),
+        (file, "A=1\nB='2'\n"),
+        (Source::SecretFile("/run/x".into()), "f"),
+    ]);
     let outside = outside(&declared, unit, &given).unwrap();
     let config = ImageConfig { cmd: vec!["x".into()], ..Default::default() };
     let launch = crate::launch::launch_with(unit, &config, &outside).unwrap();
@@ -141,6 +144,34 @@ fn files_are_filled_in() {
     ];
     // The template of motd names an entry of the unit's own.
     assert_eq!(shown, expect);
+}
+
+#[test]
+fn what_is_gone_since_the_plan_fails_the_start_and_nothing_else() {
+    let lines = "env_files = [{ path = \"/e\" }, { path = \"/o\", required = false }]\nsecrets.key.env = \"KEY\"\n\
+                 configs.c = { file = \"/c\", target = \"/c\" }";
+    let declared = set(lines);
+    let unit = &declared.units["web"];
+    let file = |path: &str| Source::File(path.into());
+    let all = [(node("key"), "k"), (file("/e"), "A=1"), (file("/c"), "c")];
+    assert_eq!(check_given(&declared, unit, &given(&all)), Ok(()));
+    for (left, expect) in all.iter().zip([
+        "secret 'key' is no longer there",
+        "env file '/e' is no longer there",
+        "file '/c' is no longer there",
+    ]) {
+        let rest: Vec<_> = all.iter().filter(|one| *one != left).cloned().collect();
+        let error = check_given(&declared, unit, &given(&rest)).unwrap_err();
+        assert_eq!(error.to_string(), expect);
+        // What is run beside it does without.
+        assert!(outside(&declared, unit, &given(&rest)).is_ok());
+    }
+}
+
+#[test]
+fn only_secrets_have_to_have_something_in_them() {
+    assert!(!node("key").may_be_empty() && !Source::SecretFile("/s".into()).may_be_empty());
+    assert!(Source::File("/e".into()).may_be_empty());
 }
 
 #[test]

@@ -58,4 +58,5 @@ pub(super) const SERVICE_CASES: &[Case] = &[
     ("process.entrypoint", "", r#"["/bin/x", "a"]"#, r#""/bin/x""#, 104),
     ("process.entrypoint", "", r#"["/bin/x"]"#, r#"["x"]"#, 413),
     ("process.args", "", r#"["a"]"#, "[1]", 104),
+    ("env_info", "", r#"["node"]"#, r#"["image_digest"]"#, 110),
 ];

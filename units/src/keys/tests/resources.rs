@@ -13,6 +13,15 @@ const DEVICE: &str = "devices.d.source = \"/dev/ttyS1\"";
 
 pub(super) const CASES: &[Case] = &[
     ("process.nice", "", "-5", "20", 106),
+    ("process.init", "", "true", "1", 104),
+    ("process.init", "", "true", "\"yes\"", 104),
+    ("process.stdin", "", r#""open""#, r#""tty""#, 107),
+    ("process.stdin", "", r#""open""#, "\"null\"\nprocess.console = \"/dev/ttyS0\"", 110),
+    ("process.console", "", r#""/dev/ttyS0""#, r#""ttyS0""#, 105),
+    ("process.timezone", "", r#""Europe/Paris""#, r#""Europe/Pari""#, 105),
+    ("process.timezone", "", r#""local""#, r#""here""#, 105),
+    ("process.coredump", "", r#""off""#, r#""on""#, 107),
+    ("process.scheduler.reset_on_fork", "", "true", "true\nprocess.init = true", 110),
     ("process.io_priority", "", r#""be:4""#, r#""be:8""#, 105),
     ("process.io_priority", "", r#""idle""#, r#""rt""#, 105),
     ("process.scheduler.policy", "", r#""batch""#, r#""normal""#, 107),

@@ -25,7 +25,8 @@ fn what_a_unit_is_given_is_waited_for_and_another_value_restarts_it() {
     seen.populated = true;
     seen.record.run = Some(Run { supplies: with, ..begun(&declared, &u0, now) });
     let renews = |declared: &Declared, observed: &Observed| {
-        plan(declared, observed, now).contains(&Action::Renew(u0.clone(), "secret 'key'".into()))
+        let actions = plan(declared, observed, now);
+        actions.iter().any(|action| matches!(action, Action::RenewAt(name, Some(_)) if *name == u0))
     };
     assert!(!renews(&declared, &observed));
     observed.facts.supplies.clear();
@@ -37,6 +38,75 @@ fn what_a_unit_is_given_is_waited_for_and_another_value_restarts_it() {
     unit_mut(&mut declared, &u0).supplies.on_change = OnChange::Restart;
     unit_mut(&mut declared, &u0).kind = Type::Job;
     assert!(!renews(&declared, &observed));
+}
+
+#[test]
+fn a_change_is_followed_within_its_splay_and_not_when_it_is_taken_back() {
+    let (mut declared, mut observed) = world(&[], 1);
+    let (u0, key) = (name("u0"), Source::Node(name("key")));
+    let secret = Secret { source: SecretSource::Node, version: 1, allow: None, labels: [].into() };
+    declared.secrets.insert(name("key"), secret);
+    let used = SecretUse { source: name("key"), delivery: Delivery::Env("KEY".into()) };
+    let supplies = &mut unit_mut(&mut declared, &u0).supplies;
+    supplies.secrets.insert("key".into(), used);
+    supplies.splay = Duration::from_secs(60);
+    observed.facts.supplies.insert(key.clone(), 1);
+    settle(&declared, &mut observed, Moment(0));
+    let mut shares = BTreeSet::new();
+    for round in 1..40 {
+        let now = Moment(round * 1_000_000);
+        observed.facts.supplies.insert(key.clone(), 2);
+        let [Action::RenewAt(_, Some(at))] = settle(&declared, &mut observed, now)[..] else { panic!() };
+        assert!(at >= now && at <= now.after(Duration::from_secs(60)), "{at:?}");
+        shares.insert(at.since(now));
+        assert_eq!(next_wake(&identified(&declared), &observed), Some(at));
+        observed.facts.supplies.insert(key.clone(), 1);
+        assert_eq!(settle(&declared, &mut observed, now), [Action::RenewAt(u0.clone(), None)]);
+        assert_eq!(next_wake(&identified(&declared), &observed), None);
+    }
+    assert!(shares.len() > 20, "not all at once");
+    observed.facts.supplies.insert(key, 2);
+    settle(&declared, &mut observed, Moment(0));
+    let due = observed.units[&u0].record.run.as_ref().unwrap().renew_at.unwrap();
+    let actions = settle(&declared, &mut observed, due);
+    assert_eq!(actions[0], Action::Renew(u0.clone(), "secret 'key'".into()));
+    assert_eq!(observed.units[&u0].record.run.as_ref().unwrap().renew_at, None, "it has the new one");
+}
+
+#[test]
+fn what_a_new_set_gives_in_another_way_is_told_before() {
+    use crate::plan::changes;
+    use crate::spec::{Config, ConfigSource, ConfigUse, Content, Placed};
+    use crate::wire::control::Deed;
+    let (mut declared, mut observed) = world(&[], 2);
+    let text =
+        |text: &str| Config { content: Content::Text(text.into()), template: false, labels: [].into() };
+    declared.configs.insert(name("motd"), text("one"));
+    let place = Placed { target: "/m".into(), mode: 0o444, uid: None, gid: None };
+    let used = ConfigUse { source: ConfigSource::Unit(name("motd")), place };
+    unit_mut(&mut declared, &name("u0")).supplies.configs.insert("motd".into(), used);
+    settle(&declared, &mut observed, Moment(0));
+    let told = |new: &Declared| {
+        let changes = changes(&identified(&declared), &identified(new), &observed);
+        let told = changes.iter().filter(|change| change.deed != Deed::None);
+        told.map(|change| format!("{} {} {:?} {:?}", change.kind, change.unit, change.deed, change.why))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(told(&declared), [""; 0]);
+    let mut new = declared.clone();
+    new.configs.insert(name("motd"), text("two"));
+    let recreate = "container u0 Recreate Some(\"config 'motd' changes\")";
+    assert_eq!(told(&new), [recreate, "config motd Update None"]);
+    unit_mut(&mut new, &name("u0")).supplies.on_change = OnChange::None;
+    assert_eq!(told(&new), ["container u0 Update None", "config motd Update None"]);
+    let secret = Secret { source: SecretSource::Node, version: 1, allow: None, labels: [].into() };
+    let mut new = declared.clone();
+    new.secrets.insert(name("key"), secret);
+    assert_eq!(told(&new), ["secret key Create None"]);
+    std::mem::swap(&mut declared, &mut new);
+    let changes = changes(&identified(&declared), &identified(&new), &observed);
+    let gone = changes.iter().find(|change| change.kind == "secret").unwrap();
+    assert_eq!(gone.why.as_deref(), Some("no longer declared; a value that was set stays"));
 }
 
 fn unit_mut<'d>(declared: &'d mut Declared, name: &Name) -> &'d mut Unit {
