@@ -190,7 +190,7 @@ impl<T> Walk<'_, T> {
                 fault.help(format!("'{path}' belongs at the top of the file, above the first [table]"))
             }
             None => match self.known(level.pattern) {
-                few if few.len() <= 12 => fault.help(format!("known here: {}", few.join(", "))),
+                few if few.len() <= 16 => fault.help(format!("known here: {}", few.join(", "))),
                 _ => fault,
             },
         }

@@ -112,7 +112,7 @@ units/a.toml:12:8: error[BU0108]: 'X' is not a name of a-z, 0-9 and '-'
 units/a.toml:14:1: error[BU0101]: unknown key 'env'
   = 'env' belongs at the top of the file, above the first [table]
 units/a.toml:15:1: error[BU0101]: unknown key 'memory.max'
-  = known here: args, entrypoint, groups, io_priority, nice, oom_score_adj, rlimits, scheduler, umask, user, workdir
+  = known here: args, console, coredump, entrypoint, groups, init, io_priority, nice, oom_score_adj, rlimits, scheduler, stdin, timezone, umask, user, workdir
 ";
     assert_eq!(shown(&checked), expected.trim().lines().collect::<Vec<_>>());
 }
