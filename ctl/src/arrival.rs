@@ -32,7 +32,7 @@ pub fn awaited(applied: &Applied) -> impl Iterator<Item = &Change> {
 
 /// Whether units of a kind run.
 pub fn is_process(kind: &str) -> bool {
-    matches!(kind, "container" | "service")
+    matches!(kind, "container" | "pod" | "service")
 }
 
 /// Each unit of a change that is not there yet, or never will be.

@@ -52,7 +52,7 @@ pub fn start_time(pid: i32) -> io::Result<u64> {
 /// The container is gone, or the caller's side could not do its part. What the child could not do arrives at
 /// [`Running::status`].
 pub fn exec(target: &ExecSpec, stdio: &Stdio<'_>) -> Result<Running, SpawnError> {
-    let pidfd = open_process(target)?;
+    let pidfd = open_process(target.pid, target.start_time)?;
     let cgroup = open_cgroup(&target.cgroup)?;
     let joined = pidfd.try_clone().map_err(system("copy a descriptor"))?;
     let (plan, mut work, ends) = plan(Role::Join(joined), &target.process, stdio)?;
@@ -75,19 +75,19 @@ fn enter_pid_namespace(pidfd: BorrowedFd<'_>) -> Result<(), SpawnError> {
     move_into_thread_name_spaces(pidfd, kind).map_err(system("enter the container's PID namespace"))
 }
 
-/// The process that the spec means, or an error when its pid is somebody else's by now.
-fn open_process(target: &ExecSpec) -> Result<OwnedFd, SpawnError> {
-    let gone = || invalid("pid", target.pid, "the container is gone");
-    let pid = Pid::from_raw(target.pid).filter(|_| target.pid > 0).ok_or_else(gone)?;
+/// The process of that number and start time, or an error when its pid is somebody else's by now.
+pub(crate) fn open_process(number: i32, started: u64) -> Result<OwnedFd, SpawnError> {
+    let gone = || invalid("pid", number, "the container is gone");
+    let pid = Pid::from_raw(number).filter(|_| number > 0).ok_or_else(gone)?;
     let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(|_| gone())?;
-    check_start_time(target)?;
+    check_start_time(number, started)?;
     Ok(pidfd)
 }
 
-fn check_start_time(target: &ExecSpec) -> Result<(), SpawnError> {
-    match start_time(target.pid) {
-        Ok(time) if time == target.start_time => Ok(()),
-        _ => Err(invalid("pid", target.pid, "the container is gone")),
+fn check_start_time(pid: i32, started: u64) -> Result<(), SpawnError> {
+    match start_time(pid) {
+        Ok(time) if time == started => Ok(()),
+        _ => Err(invalid("pid", pid, "the container is gone")),
     }
 }
 
@@ -113,7 +113,7 @@ pub fn open_pty(target: &ExecSpec) -> Result<Pty, SpawnError> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let top = openat(CWD, &root, flags, Mode::empty()).map_err(open("open", &root))?;
     // After the look-up by pid: what was opened is the container's as long as the pid still is.
-    check_start_time(target)?;
+    check_start_time(target.pid, target.start_time)?;
     let path = Path::new("/dev/pts/ptmx");
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     let found = open_below(&top, c"/dev/pts/ptmx", OFlags::PATH, resolve)

@@ -106,7 +106,7 @@ pub fn spawn(spec: &Spec, stdio: &Stdio<'_>) -> Result<Held, SpawnError> {
     let (plan, mut work, ends) = plan(Role::Container(spec), &spec.process, stdio)?;
     let namespaces = match spec.network {
         Network::Private => Namespaces::ContainerAndNetwork,
-        Network::Host => Namespaces::Container,
+        Network::Host | Network::Join(_) => Namespaces::Container,
     };
     let birth = Birth { namespaces, clone_parent: spec.clone_parent, cgroup: Some(cgroup.as_fd()) };
     let (pid, pidfd) =
@@ -117,7 +117,7 @@ pub fn spawn(spec: &Spec, stdio: &Stdio<'_>) -> Result<Held, SpawnError> {
             Err(Errno::SRCH) => None,
             result => Some(result.map_err(system("open the network namespace"))?),
         },
-        Network::Host => None,
+        Network::Host | Network::Join(_) => None,
     };
     let go = ends.go.ok_or_else(|| system("make a pipe")(io::Error::from(io::ErrorKind::BrokenPipe)))?;
     Ok(Held { pid, pidfd, netns, status: ends.status, go })

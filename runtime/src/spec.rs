@@ -229,13 +229,26 @@ impl fmt::Debug for Supply {
 }
 
 /// The network namespace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Network {
     /// A new one with loopback up; [`crate::Held::netns`] hands it out before the process runs.
     Private,
     /// The caller's.
     Host,
+    /// That of another container.
+    Join(Peer),
+}
+
+/// A container whose namespaces another one shares.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peer {
+    /// Its first process, in the caller's PID namespace.
+    pub pid: i32,
+    /// Start time of that process ([`crate::start_time`]): a pid that was given to somebody else meanwhile is refused.
+    pub start_time: u64,
+    /// IPC and host name are shared, too.
+    pub pod: bool,
 }
 
 /// A process and what it may do.

@@ -25,7 +25,7 @@ pub enum Step {
     Session,
     /// A session keyring of its own.
     Keyring,
-    /// Enter the namespaces of a running container.
+    /// Enter the namespaces of a running container: all of them, or those that a new one shares with it.
     Join,
     /// Place of the user namespace: identity maps would be awaited here.
     UserNamespace,
@@ -114,6 +114,7 @@ pub const CONTAINER: &[Step] = &[
     Step::Signals,
     Step::Session,
     Step::Keyring,
+    Step::Join,
     Step::UserNamespace,
     Step::Stdio,
     Step::PrivateMounts,
@@ -375,6 +376,9 @@ mod tests {
             let at = |step| CONTAINER.iter().position(|s| *s == step).unwrap();
             assert!(at(a) < at(b), "{a:?} must come before {b:?}");
         };
+        // What is mounted shows the network and the IPC of whoever mounts it.
+        before(Step::Join, Step::Mqueue);
+        before(Step::Join, Step::Sys);
         before(Step::PrivateMounts, Step::Scratch);
         before(Step::Dev, Step::Devices);
         before(Step::Devices, Step::Mounts);

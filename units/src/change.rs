@@ -71,6 +71,7 @@ pub const MEANS: &[(&str, Means)] = &[
     ("pressure", Means::Rule),
     ("devices", Means::Process),
     ("mounts", Means::Process),
+    ("pod", Means::Process),
     ("network", Means::Process),
     ("networks", Means::Process),
     ("networks.*.aliases", Means::Network),

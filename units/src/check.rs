@@ -1,6 +1,7 @@
 //! What only the whole set can show: names that nobody declares, loops, and two who want one thing.
 
 mod depends;
+mod joined;
 mod networks;
 mod ports;
 mod resources;
@@ -21,6 +22,7 @@ pub use resources::{Capacity, Remark, against_node};
 pub(crate) fn whole_set(declared: &Declared, parsed: &Parsed, faults: &mut Vec<Fault>) {
     let set = Set { declared, parsed };
     depends::check_references(&set, faults);
+    joined::check_owners(&set, faults);
     depends::check_conflicts(&set, faults);
     depends::check_cycles(&set, faults);
     networks::check_subnets(&set, faults);
@@ -80,11 +82,14 @@ impl Set<'_> {
 
 fn check_stop(set: &Set<'_>, faults: &mut Vec<Fault>) {
     let node = set.declared.node.stop_timeout;
-    for (name, unit) in set.declared.units.iter().filter(|(_, unit)| unit.stop.timeout > node) {
+    for (name, unit) in
+        set.declared.units.iter().filter(|(_, unit)| unit.stop.timeout + unit.stop.delay > node)
+    {
         let Some(origin) = set.origin(name) else { continue };
         let message = format!(
-            "stop.timeout {} is longer than the node waits at a shutdown, {}",
-            human::duration(unit.stop.timeout),
+            "stop.timeout{} {} is longer than the node waits at a shutdown, {}",
+            if unit.stop.delay.is_zero() { "" } else { " with stop.delay" },
+            human::duration(unit.stop.timeout + unit.stop.delay),
             human::duration(node)
         );
         let fault = Fault::warning(STOP_LONGER, origin.value("stop.timeout"), message);

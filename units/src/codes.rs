@@ -131,6 +131,9 @@ codes! {
     HOSTNAME_TWICE = 312, "host name used twice",
         "Two containers say that they are the same host. Nothing breaks, but logs and prompts do not tell them apart. In a \
          template write {instance} into the name.";
+    NETWORK_OWNER = 313, "network of somebody who has none to share",
+        "A unit shares the network namespace of one that has its own, and ends and starts with it: on a network that has \
+         gone with its owner nothing would be reached.";
     SOCKET_PATH = 320, "path that no socket can have",
         "A unix socket of a unit lies below /run, where nothing lasts, and not among berth's own files.";
     SOCKET_NUMBER = 321, "descriptor used twice",
@@ -168,6 +171,9 @@ codes! {
         "ready.when names a check that the unit does not have.";
     RELOAD_WAY = 422, "nothing to run",
         "A reload has exactly one of `signal` and `exec`, and a program to execute is named.";
+    HOOK_PLACE = 423, "hook beside a process that is not there",
+        "pre_start runs before there is a process of the unit and post_stop when there is none any more, so both run in a \
+         container of their own.";
     WAIT_PATH = 430, "path that nobody tells about",
         "The kernel sends no event when a file appears below /proc or /sys, so nobody could wait for it. Use \
          conditions.path_exists, or wait for the device itself.";

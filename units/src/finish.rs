@@ -22,10 +22,15 @@ use crate::keys::{ContainerDraft, MountDraft, NodeDraft, UplinkWord};
 use crate::notify::SOCKET;
 use crate::path::{is_within, parse_absolute};
 use crate::resolve::Origin;
-use crate::spec::{EnvInfo, Image, Mount, MountSource, NetworkMode, Node, OnOom, Unit, UplinkMode, Upper};
+use crate::spec::{
+    EnvInfo, Image, LogSink, Mount, MountSource, NetworkMode, Node, OnOom, Unit, UplinkMode, Upper,
+};
 use crate::volumes::VOLUMES_DIR;
 pub(crate) use health::{parse_http, parse_status};
 pub(crate) use supplies::{config, secret};
+
+/// The first process of a pod: a program of the OS image that waits.
+const HOLDER: [&str; 2] = ["/bin/berth-modules", "--hold"];
 
 /// Size of a tmpfs mount, bytes.
 const TMPFS_SIZE: u64 = 64 << 20;
@@ -114,6 +119,15 @@ pub(crate) fn service(draft: ContainerDraft, origin: &Origin, faults: &mut Vec<F
         let fault = Fault::error(KEY_WITHOUT_EFFECT, origin.value("env_info"), message);
         faults.push(fault.help("take it out"));
     }
+    unit
+}
+
+/// A pod: a service of ours that waits, as nobody, with nothing to say.
+pub(crate) fn pod(draft: ContainerDraft, origin: &Origin, faults: &mut Vec<Fault>) -> Unit {
+    let mut unit = Unit { image: None, is_pod: true, ..container(draft, origin, faults) };
+    unit.process.entrypoint = Some(HOLDER.map(str::to_owned).to_vec());
+    unit.process.user = Some("65534:65534".to_owned());
+    unit.log.to = LogSink::None;
     unit
 }
 
@@ -235,27 +249,49 @@ fn check_rootfs(unit: &Unit, origin: &Origin, faults: &mut Vec<Fault>) {
 }
 
 fn check_mode(unit: &Unit, origin: &Origin, faults: &mut Vec<Fault>) {
-    let mode = match unit.network {
+    check_pod_keys(unit, origin, faults);
+    let own = match &unit.network {
         NetworkMode::Bridge => return,
-        NetworkMode::Host => "host",
-        NetworkMode::None => "none",
+        NetworkMode::Host => "network.mode \"host\"".to_owned(),
+        NetworkMode::None => "network.mode \"none\"".to_owned(),
+        NetworkMode::Unit(owner) => format!("network.mode \"unit:{owner}\""),
+        NetworkMode::Pod(owner) => format!("pod \"{owner}\""),
     };
-    let help = "take out network.mode, or this";
+    let help = match unit.network.owner() {
+        Some(owner) => format!("it belongs to '{owner}', whose network it is"),
+        None => "take out network.mode, or this".to_owned(),
+    };
     for name in unit.ports.keys() {
-        let message = format!("port '{name}' cannot be published with network.mode \"{mode}\"");
+        let message = format!("port '{name}' cannot be published with {own}");
         let place = origin.key(&format!("ports.{name}"));
-        faults.push(Fault::error(PORT_WITHOUT_BRIDGE, place, message).help(help));
+        faults.push(Fault::error(PORT_WITHOUT_BRIDGE, place, message).help(help.clone()));
     }
     for name in unit.networks.keys() {
-        let message = format!("network '{name}' cannot be joined with network.mode \"{mode}\"");
+        let message = format!("network '{name}' cannot be joined with {own}");
         let place = origin.key(&format!("networks.{name}"));
-        faults.push(Fault::error(NETWORK_WITHOUT_BRIDGE, place, message).help(help));
+        faults.push(Fault::error(NETWORK_WITHOUT_BRIDGE, place, message).help(help.clone()));
     }
-    let shared = unit.security.sysctl.keys().filter(|name| name.starts_with("net.") && mode == "host");
-    for name in shared {
-        let message = format!("sysctl '{name}' would change the node with network.mode \"host\"");
+    let is_shared = |name: &str| match unit.network {
+        NetworkMode::None | NetworkMode::Bridge => false,
+        NetworkMode::Host | NetworkMode::Unit(_) => name.starts_with("net."),
+        NetworkMode::Pod(_) => true,
+    };
+    for name in unit.security.sysctl.keys().filter(|name| is_shared(name)) {
+        let message = match unit.network.owner() {
+            Some(owner) => format!("sysctl '{name}' would change '{owner}' with {own}"),
+            None => format!("sysctl '{name}' would change the node with {own}"),
+        };
         let place = origin.key(&format!("security.sysctl.{name}"));
-        faults.push(Fault::error(SYSCTL_SHARED, place, message).help(help));
+        faults.push(Fault::error(SYSCTL_SHARED, place, message).help(help.clone()));
+    }
+}
+
+/// A unit of a pod has the pod's network and host name, and none of its own.
+fn check_pod_keys(unit: &Unit, origin: &Origin, faults: &mut Vec<Fault>) {
+    let keys = ["network.mode", "network.hostname"];
+    for key in keys.into_iter().filter(|key| origin.spans.has("pod") && origin.spans.has(key)) {
+        let message = format!("'{key}' has no effect on '{}': it is that of its pod", unit.name);
+        faults.push(Fault::error(KEY_WITHOUT_EFFECT, origin.key(key), message).help("take it out, or `pod`"));
     }
 }
 

@@ -22,6 +22,7 @@ mod network;
 mod networking;
 mod node;
 mod order;
+mod pod;
 mod pressure;
 mod process;
 mod resources;
@@ -41,6 +42,7 @@ pub(crate) use draft::{ConfigDraft, ConfigUseDraft, SecretDraft, SecretUseDraft}
 pub(crate) use drop_in::DROP_IN;
 pub use forms::{Form, Rule};
 pub(crate) use kinds::KINDS as PLANNED_KINDS;
+pub(crate) use pod::POD;
 pub(crate) use service::SERVICE;
 pub use take::{Choice, Shape};
 pub(crate) use take::{Flaw, Take, Word};
@@ -188,6 +190,8 @@ pub(crate) static CONTAINER: Schema<ContainerDraft> = Schema {
         mounts::KEYS,
         devices::KEYS,
         networking::KEYS,
+        networking::ATTACHMENT,
+        networking::PORT,
         order::KEYS,
         lifecycle::KEYS,
         security::KEYS,
@@ -294,7 +298,7 @@ pub struct Row {
 /// The whole table: keys and tables of every kind of file.
 pub fn rows() -> Vec<Row> {
     let containers = [CONTAINER.rows(), NETWORK.rows(), VOLUME.rows(), CONFIG.rows(), SECRET.rows()];
-    let others = [NODE.rows(), DROP_IN.rows(), SERVICE.rows()];
+    let others = [NODE.rows(), DROP_IN.rows(), SERVICE.rows(), POD.rows()];
     let mut rows = [containers.concat(), others.concat()].concat();
     rows.extend(PLANNED_KINDS.iter().flat_map(Schema::rows));
     rows

@@ -185,7 +185,10 @@ impl Record {
             run.talk.fed.get_or_insert(now);
         }
         if !life.has_process() {
-            self.run = None;
+            if self.run.take().is_some() {
+                self.unswept = true;
+                self.prepared = None;
+            }
             self.again = false;
         }
         if life != Life::Backoff {

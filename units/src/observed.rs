@@ -208,6 +208,16 @@ pub struct Record {
     /// Of a job: its runs.
     #[serde(default)]
     pub job: Ledger,
+    /// The hook that runs while it has no process.
+    #[serde(default)]
+    pub around: Option<Doing>,
+    /// `hooks.pre_start` has begun or, when nothing is under way, has run for a start of that
+    /// [`crate::change::Identity::process`].
+    #[serde(default)]
+    pub prepared: Option<u64>,
+    /// A run has ended since `hooks.post_stop` ran last.
+    #[serde(default)]
+    pub unswept: bool,
 }
 
 /// How far a unit has ever come since boot.
@@ -260,6 +270,9 @@ pub struct Run {
     /// Those whom its start came after, so that its stop comes before theirs even when it is no longer declared.
     #[serde(default)]
     pub after: BTreeSet<Name>,
+    /// Number of the run in whose network namespace it is, of the unit that owns it.
+    #[serde(default)]
+    pub joined: Option<u64>,
     /// Volumes that it has mounted.
     #[serde(default)]
     pub volumes: BTreeSet<Name>,
@@ -283,6 +296,9 @@ pub struct Run {
     /// Stopping: its stop signal was sent.
     #[serde(default)]
     pub signalled: bool,
+    /// Stopping: its ports are taken back, and the stop signal waits for this.
+    #[serde(default)]
+    pub signal_at: Option<Moment>,
     /// Since when somebody has wanted it frozen.
     #[serde(default)]
     pub paused: Option<Moment>,

@@ -45,7 +45,7 @@ pub const FILE_MAX: usize = 256 << 10;
 /// The largest set, files; also units.
 pub const FILES_MAX: usize = 1024;
 /// Words of `kind` in a unit's file.
-const UNIT_KINDS: [&str; 6] = ["config", "container", "network", "secret", "service", "volume"];
+const UNIT_KINDS: [&str; 7] = ["config", "container", "network", "pod", "secret", "service", "volume"];
 /// Name of the node's own file.
 pub const NODE_FILE: &str = "node.toml";
 

@@ -21,7 +21,7 @@ use crate::notify::EXTENSION_MAX;
 use crate::observed::{Attach, Moment, Observed, Run, Seen, Wanted};
 use crate::schedule::Planned;
 use crate::spec::{Declared, OnUnmet, Start, Unit};
-use crate::task::Task;
+use crate::task::{Task, needs_preparation, owes_post_stop};
 use crate::volumes::leftover;
 use crate::wire::net::fnv;
 pub use changes::changes;
@@ -56,8 +56,10 @@ pub enum Action {
     Stop(Name),
     /// The same because it has run for `runtime_max`; what follows is what `restart` says.
     Expire(Name),
-    /// Run a hook beside its process.
+    /// Run a hook beside its process, or while it has none.
     Hook(Name, Task),
+    /// End the hook before its start: it does not start.
+    CallOff(Name),
     /// The hook or reload under way has taken too long.
     EndTask(Name),
     /// It is stopping, and its hook has run: send the stop signal.
@@ -121,6 +123,7 @@ impl fmt::Display for Action {
             Self::Release(unit) => write!(f, "let {unit} go"),
             Self::Stop(unit) => write!(f, "stop {unit}"),
             Self::Hook(unit, task) => write!(f, "run {} of {unit}", task.word()),
+            Self::CallOff(unit) => write!(f, "call off what {unit} does before its start"),
             Self::EndTask(unit) => write!(f, "end what {unit} is doing beside: it takes too long"),
             Self::Signal(unit) => write!(f, "signal {unit} to stop"),
             Self::Expire(unit) => write!(f, "stop {unit}: it has run for its time"),
@@ -212,15 +215,32 @@ impl View<'_> {
                 Attach::Asked => None,
                 Attach::Done => Some(Action::Release(name.clone())),
             },
-            life if !life.has_process() && seen.populated => {
-                (!seen.killed).then(|| Action::Kill(name.clone(), KillReason::LeftOver))
-            }
-            life if !life.has_process() && unit.is_none() => Some(Action::Forget(name.clone())),
-            Life::Backoff if !self.observed.draining && due(record.next_try) => {
+            Life::Running | Life::Ready => self.plan_supplies(unit?, seen, now),
+            life if !life.has_process() => self.plan_at_rest(unit, name, seen, now),
+            _ => None,
+        }
+    }
+
+    /// The same for one without a process: what is left of its last run goes first, then its hook runs.
+    fn plan_at_rest(&self, unit: Option<&Unit>, name: &Name, seen: &Seen, now: Moment) -> Option<Action> {
+        let record = &seen.record;
+        if record.around.is_some() {
+            return self.plan_around(unit, name, seen, now);
+        }
+        if seen.populated {
+            return (!seen.killed).then(|| Action::Kill(name.clone(), KillReason::LeftOver));
+        }
+        if owes_post_stop(unit, record) {
+            return Some(Action::Hook(name.clone(), Task::PostStop));
+        }
+        let Some(unit) = unit else {
+            return Some(Action::Forget(name.clone()));
+        };
+        match record.life {
+            Life::Backoff if !self.observed.draining && record.next_try.is_some_and(|next| next <= now) => {
                 Some(Action::TryAgain(name.clone()))
             }
-            Life::Idle => self.plan_start(unit?, seen, now),
-            Life::Running | Life::Ready => self.plan_supplies(unit?, seen, now),
+            Life::Idle => self.plan_start(unit, seen, now),
             _ => None,
         }
     }
@@ -257,7 +277,14 @@ impl View<'_> {
                 OnUnmet::Fail => Action::Refuse(name, why),
             });
         }
-        self.waits_for_room(unit).is_none().then_some(Action::Start(name))
+        if self.waits_for_room(unit).is_some() {
+            return None;
+        }
+        let process = self.declared.identity(&name).map(|identity| identity.process);
+        Some(match needs_preparation(unit, &seen.record, process) {
+            true => Action::Hook(name, Task::PreStart),
+            false => Action::Start(name),
+        })
     }
 
     /// The moment by which to plan again when nothing happens before.
@@ -279,6 +306,9 @@ impl View<'_> {
     /// The same, the times of its schedule apart.
     fn own_deadline(&self, unit: Option<&Unit>, seen: &Seen) -> Option<Moment> {
         let record = &seen.record;
+        if let Some(around) = &record.around {
+            return Some(around.deadline);
+        }
         match record.life {
             // What is left of its last run goes first, and that is told.
             Life::Backoff if !self.observed.draining && !seen.populated => record.next_try,
@@ -356,7 +386,9 @@ pub fn hash(text: &str) -> u64 {
 
 /// Whether a shutdown has nothing left to stop.
 pub fn is_drained(observed: &Observed) -> bool {
-    observed.units.values().all(|seen| !seen.record.life.has_process() && !seen.populated)
+    let rests =
+        |seen: &Seen| !seen.record.life.has_process() && !seen.populated && seen.record.around.is_none();
+    observed.units.values().all(rests)
 }
 
 #[cfg(test)]

@@ -9,8 +9,8 @@ use crate::codes::{GATEWAY, NO_SUBNET};
 use crate::fault::{Fault, Place};
 use crate::keys::NetworkDraft;
 use crate::spec::{
-    Attachment, Config, DEFAULT_NETWORK, Declared, Ipv4Net, MountSource, Network, NetworkMode, Node, Secret,
-    Unit, Volume,
+    Attachment, Config, DEFAULT_NETWORK, Declared, Depends, Ipv4Net, MountSource, Network, NetworkMode, Node,
+    Secret, Unit, Until, Volume,
 };
 use crate::walk::Spans;
 
@@ -70,6 +70,7 @@ pub(crate) fn resolve(parsed: &Parsed, faults: &mut Vec<Fault>) -> Declared {
         }
     }
     join_default(&mut declared);
+    bind_joined(&mut declared);
     add_volumes(&mut declared);
     declared.networks = resolve_networks(parsed, &declared, faults);
     declared
@@ -83,6 +84,27 @@ fn join_default(declared: &mut Declared) {
     for unit in declared.units.values_mut() {
         if unit.network == NetworkMode::Bridge && unit.networks.is_empty() {
             unit.networks.insert(default_network(), Attachment::default());
+        }
+    }
+}
+
+/// A unit in the network of another one comes after it and shares its life, and a unit of a pod has its host name.
+fn bind_joined(declared: &mut Declared) {
+    let hostnames: BTreeMap<Name, String> = declared
+        .units
+        .values()
+        .filter(|unit| unit.is_pod)
+        .map(|pod| (pod.name.clone(), pod.hostname.clone()))
+        .collect();
+    for unit in declared.units.values_mut() {
+        if let Some(owner) = unit.network.owner() {
+            let implied = Depends { until: Until::Started, ..Depends::default() };
+            unit.depends.entry(owner.clone()).or_insert(implied);
+        }
+        if let NetworkMode::Pod(pod) = &unit.network
+            && let Some(hostname) = hostnames.get(pod)
+        {
+            unit.hostname.clone_from(hostname);
         }
     }
 }

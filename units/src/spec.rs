@@ -27,8 +27,8 @@ use crate::{Name, Reference};
 
 pub use health::{Check, Http, OnFailure, Probe, Ready, Role};
 pub use lifecycle::{
-    Arch, Conditions, Depends, Hook, Job, OnError, OnLimit, OnRestart, OnStop, OnUnmet, Policy, Reload,
-    ReloadWay, Restart, Stop, StopMode, Strength, Type, Until, WaitFor,
+    Arch, Conditions, Depends, Hook, Job, OnError, OnLimit, OnRestart, OnStop, OnUnmet, Place, Policy,
+    Reload, ReloadWay, Restart, Stop, StopMode, Strength, Type, Until, WaitFor,
 };
 pub use network::{Attachment, Ipv4Net, LISTEN_FD, Listen, Network, NetworkMode, Port, Protocol, Socket};
 pub use node::{Node, Uplink, UplinkMode};
@@ -50,7 +50,7 @@ pub use supplies::{
 pub struct Declared {
     /// The node's own settings.
     pub node: Node,
-    /// `kind = "container"` and `kind = "service"`.
+    /// `kind = "container"`, `kind = "service"` and `kind = "pod"`.
     pub units: BTreeMap<Name, Unit>,
     /// `kind = "network"`, with [`DEFAULT_NETWORK`] added where a unit needs it.
     pub networks: BTreeMap<Name, Network>,
@@ -96,8 +96,10 @@ pub struct Unit {
     pub start: Start,
     /// Free key-value pairs, shown and filtered by.
     pub labels: BTreeMap<String, String>,
-    /// Which image, and where it comes from; none for a service, whose root is the node's own.
+    /// Which image, and where it comes from; none for a service or a pod, whose root is the node's own.
     pub image: Option<Image>,
+    /// A pod: its process does nothing but hold the namespaces that others share.
+    pub is_pod: bool,
     /// The root file system that is made of it.
     pub rootfs: Rootfs,
     /// What runs.
@@ -192,6 +194,15 @@ impl Unit {
         self.remain_after_exit.unwrap_or(self.kind.ends())
     }
 
+    /// Its kind, the word of the file.
+    pub fn kind_word(&self) -> &'static str {
+        match self.image {
+            _ if self.is_pod => "pod",
+            None => "service",
+            Some(_) => "container",
+        }
+    }
+
     /// Its image; none for a service.
     pub fn reference(&self) -> Option<&Reference> {
         self.image.as_ref().map(|image| &image.reference)
@@ -213,6 +224,7 @@ impl Unit {
             start: Start::Boot,
             labels: BTreeMap::new(),
             image: Some(Image { reference }),
+            is_pod: false,
             rootfs: Rootfs::default(),
             process: Process::default(),
             env: BTreeMap::new(),

@@ -1,4 +1,4 @@
-//! What is done beside the process of a running unit: a hook, a reload. One thing at a time; the record says which, so
+//! What is done beside the process of a running unit, or around its runs: a hook, a reload. One thing at a time; the record says which, so
 //! that the next supervisor goes on from there.
 
 use serde::{Deserialize, Serialize};
@@ -6,14 +6,18 @@ use serde::{Deserialize, Serialize};
 use crate::observed::{Moment, Record};
 use crate::spec::{OnError, Unit};
 
-/// Something that is done once, beside the unit's process.
+/// Something that is done once, beside the unit's process or while it has none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Task {
+    /// `hooks.pre_start`: before each start, while there is no process.
+    PreStart,
     /// `hooks.post_start`: after its program was executed, before it is ready.
     PostStart,
     /// `hooks.pre_stop`: before its stop signal.
     PreStop,
+    /// `hooks.post_stop`: after each end, while there is no process.
+    PostStop,
     /// `[reload]`, as `berth reload` asks.
     Reload,
 }
@@ -22,10 +26,17 @@ impl Task {
     /// Its word in unit files and messages.
     pub fn word(self) -> &'static str {
         match self {
+            Self::PreStart => "hook pre_start",
             Self::PostStart => "hook post_start",
             Self::PreStop => "hook pre_stop",
+            Self::PostStop => "hook post_stop",
             Self::Reload => "reload",
         }
+    }
+
+    /// Whether it is done while the unit has no process.
+    pub fn is_around(self) -> bool {
+        matches!(self, Self::PreStart | Self::PostStop)
     }
 }
 
@@ -70,6 +81,46 @@ pub fn end_task(
     result.err().filter(|_| counts && task != Task::PreStop)
 }
 
+/// Notes a hook that begins while there is no process.
+pub fn begin_around(record: &mut Record, doing: Doing, process: u64) {
+    if doing.task == Task::PreStart {
+        record.prepared = Some(process);
+    }
+    record.around = Some(doing);
+}
+
+/// Takes the end of a hook in that ran while there was no process; why the start has failed over it, if it has.
+pub fn end_around(unit: Option<&Unit>, record: &mut Record, result: Result<(), String>) -> Option<String> {
+    let Doing { task, .. } = record.around.take()?;
+    if task == Task::PostStop {
+        record.unswept = false;
+        return None;
+    }
+    let hook = unit.and_then(|unit| unit.hooks.get(&task));
+    let failed = result.err().filter(|_| hook.is_some_and(|hook| hook.on_error == OnError::Fail));
+    if failed.is_some() {
+        record.prepared = None;
+    }
+    failed
+}
+
+/// Forgets that a hook has begun which runs while there is no process: it has not, or is called off.
+pub fn forget_around(record: &mut Record) {
+    if record.around.take().is_some_and(|doing| doing.task == Task::PreStart) {
+        record.prepared = None;
+    }
+}
+
+/// Whether the next start needs its hook first; `process` is the unit's present identity.
+pub fn needs_preparation(unit: &Unit, record: &Record, process: Option<u64>) -> bool {
+    unit.hooks.contains_key(&Task::PreStart) && record.prepared != process
+}
+
+/// Whether the hook after its last end is still to run.
+pub fn owes_post_stop(unit: Option<&Unit>, record: &Record) -> bool {
+    record.unswept && unit.is_some_and(|unit| unit.hooks.contains_key(&Task::PostStop))
+}
+
 /// Whether the hook has run, or there is none.
 pub fn is_done(unit: &Unit, record: &Record, task: Task) -> bool {
     !unit.hooks.contains_key(&task) || record.run.as_ref().is_some_and(|run| run.done.contains(&task))
@@ -109,6 +160,38 @@ mod tests {
             assert_eq!(end_task(Some(&unit), &mut record, Err("late".into()), Moment(2)), None, "it is over");
             assert_eq!(end_task(Some(&unit), &mut doing(task), Ok(()), Moment(1)), None);
         }
+    }
+
+    #[test]
+    fn a_hook_without_a_process_runs_once_for_each_start_and_each_end() {
+        let begun = |task, unswept| {
+            let mut record = Record { unswept, ..Record::default() };
+            begin_around(&mut record, Doing { task, pid: None, deadline: Moment(9) }, 7);
+            record
+        };
+        let failed = || Err("exit code 3".to_owned());
+        let rows = [
+            (OnError::Fail, Ok(()), None, false),
+            (OnError::Fail, failed(), Some("exit code 3"), true),
+            (OnError::Ignore, failed(), None, false),
+        ];
+        for (on_error, result, expect, again) in rows {
+            let (unit, mut record) = (unit(Task::PreStart, on_error), begun(Task::PreStart, false));
+            assert_eq!(end_around(Some(&unit), &mut record, result.clone()).as_deref(), expect);
+            assert_eq!(needs_preparation(&unit, &record, Some(7)), again, "{on_error:?} {result:?}");
+            assert!(needs_preparation(&unit, &record, Some(8)), "it is another unit now");
+            assert_eq!(end_around(Some(&unit), &mut record, failed()), None, "it is over");
+        }
+        let (unit, mut record) = (unit(Task::PostStop, OnError::Fail), begun(Task::PostStop, true));
+        assert!(owes_post_stop(Some(&unit), &record) && !owes_post_stop(None, &record));
+        let mut lost = record.clone();
+        assert_eq!(end_around(Some(&unit), &mut record, failed()), None);
+        assert!(!owes_post_stop(Some(&unit), &record));
+        forget_around(&mut lost);
+        assert!(owes_post_stop(Some(&unit), &lost) && lost.around.is_none(), "it is begun again");
+        let mut lost = begun(Task::PreStart, false);
+        forget_around(&mut lost);
+        assert!(lost.prepared.is_none());
     }
 
     #[test]

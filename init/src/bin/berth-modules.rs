@@ -1,5 +1,6 @@
 //! Loads kernel modules beside the boot: `berth-modules LIST PROGRAM…` loads a list and becomes the program,
-//! `berth-modules --coldplug` loads what the devices of this machine ask for.
+//! `berth-modules --coldplug` loads what the devices of this machine ask for, `berth-modules --hold` loads nothing and
+//! waits: the process of a pod, to which a program of its own would add a megabyte.
 //!
 //! Modules take a good part of a boot. Those of the network are loaded by the process that becomes netd, while the
 //! supervisor mounts disks and reads units on another processor.
@@ -23,6 +24,10 @@ fn main() -> ExitCode {
             coldplug::coldplug();
             ExitCode::SUCCESS
         }
+        [word] if word == "--hold" => loop {
+            // Its end is a signal.
+            std::thread::park();
+        },
         [list, program, rest @ ..] => {
             ensure_loaded(&list.to_string_lossy());
             let source = Command::new(program).args(rest).exec();

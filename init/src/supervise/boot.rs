@@ -63,6 +63,7 @@ impl Supervisor {
         supervisor.leases = records::read(Path::new(LEASES_DIR), LEASES).unwrap_or_default();
         supervisor.watch_all().map_err(Error::Poll)?;
         supervisor.adopt_units();
+        supervisor.forget_lost_hooks();
         supervisor.take_set(read_set(None));
         if let Some(fault) = &supervisor.set.fault {
             error!("the unit set on the data partition is refused, running the factory's: {fault}");
@@ -254,7 +255,7 @@ impl Supervisor {
         for name in set.declared.units.keys() {
             self.observed.units.entry(name.clone()).or_default();
         }
-        let told = (!self.set.origin.is_empty()).then(|| network::wanted(&self.set.declared, &self.leases));
+        let told = (!self.set.origin.is_empty()).then(|| self.wanted_network());
         self.settle_leases(&set.declared);
         self.set_seen = Some(describe_set(&set));
         identify(&mut set.declared, &self.leases);
@@ -263,7 +264,7 @@ impl Supervisor {
         self.observed.volumes = if self.set.fault.is_none() { volumes::all() } else { BTreeMap::new() };
         // What netd has made already is not asked for again: of a large node that takes it seconds.
         let is_made = self.observed.networks.values().all(|seen| *seen == NetworkSeen::Up);
-        if !is_made || told != Some(network::wanted(&self.set.declared, &self.leases)) {
+        if !is_made || told != Some(self.wanted_network()) {
             self.observed.networks.clear();
             self.declare_network();
         }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use berth_runtime::spec::{
-    Device, File, Mount, MountSource, Network, Process, Root, Seed, Spec, User, Writable,
+    Device, File, Mount, MountSource, Network, Peer, Process, Root, Seed, Spec, User, Writable,
 };
 use berth_runtime::{Capabilities, ExecSpec};
 use berth_units::launch::Launch;
@@ -68,6 +68,9 @@ pub enum Error {
     /// The runtime could not make its process.
     #[error(transparent)]
     Spawn(#[from] berth_runtime::SpawnError),
+    /// The unit whose network it shares has just ended.
+    #[error("the unit whose network it shares is gone")]
+    NoOwner,
     /// A descriptor or a record could not be made.
     #[error("cannot {0}")]
     System(&'static str, #[source] std::io::Error),
@@ -87,10 +90,32 @@ pub struct Context<'a> {
     pub declared: &'a Declared,
     /// Addresses in force.
     pub leases: &'a Leases,
+    /// Whose network it shares.
+    pub peer: Option<Peer>,
+}
+
+/// The process of a unit whose network others share.
+pub fn peer(name: &Name, pid: i32, pod: bool) -> Result<Peer, Error> {
+    let find = |error| Error::System("find the process whose network it shares", error);
+    let start_time = signal::start_time_of(pid, &cgroup_dir(name)).map_err(find)?;
+    Ok(Peer { pid, start_time, pod })
 }
 
 /// The whole container.
 pub fn spec(context: &Context<'_>, unit: &Unit, base: Base, launch: &Launch) -> Result<Spec, Error> {
+    let mut spec = hook_spec(context, unit, base, launch)?;
+    spec.process.terminal = unit.process.console.is_some();
+    spec.reaper = unit.process.init.then(|| PathBuf::from(INIT));
+    add_env(&mut spec.process.env, sockets::environment(unit));
+    if unit.notifies() {
+        spec.mounts.push(notify_mount(&unit.name));
+        add_env(&mut spec.process.env, notify_env(unit));
+    }
+    Ok(spec)
+}
+
+/// The same without what its first process alone is given.
+pub fn hook_spec(context: &Context<'_>, unit: &Unit, base: Base, launch: &Launch) -> Result<Spec, Error> {
     let root = Root { layers: base.layers, writable: writable(unit)? };
     let mut spec = Spec::new(root, launch.argv.clone(), cgroup_dir(&unit.name));
     spec.hostname.clone_from(&unit.hostname);
@@ -100,14 +125,13 @@ pub fn spec(context: &Context<'_>, unit: &Unit, base: Base, launch: &Launch) -> 
     spec.files = network::etc_files(context.declared, context.leases, unit).into_iter().map(file).collect();
     spec.files.extend(unit.process.timezone.iter().flat_map(zone_files));
     spec.process = process(unit, launch)?;
-    spec.process.terminal = unit.process.console.is_some();
-    spec.reaper = unit.process.init.then(|| PathBuf::from(INIT));
-    add_env(&mut spec.process.env, sockets::environment(unit));
-    if unit.notifies() {
-        spec.mounts.push(notify_mount(&unit.name));
-        add_env(&mut spec.process.env, notify_env(unit));
-    }
-    spec.network = if unit.network == NetworkMode::Host { Network::Host } else { Network::Private };
+    spec.network = match &unit.network {
+        NetworkMode::Host => Network::Host,
+        NetworkMode::Bridge | NetworkMode::None => Network::Private,
+        NetworkMode::Unit(_) | NetworkMode::Pod(_) => {
+            Network::Join(context.peer.clone().ok_or(Error::NoOwner)?)
+        }
+    };
     spec.shm_size = unit.memory.shm_size;
     spec.sysctl = sysctls(unit);
     if unit.image.is_none() {
@@ -148,7 +172,7 @@ fn add_env(env: &mut Vec<String>, ours: Vec<(&'static str, String)>) {
 /// The unit's own, and what people expect of a network namespace that is all theirs: any user may bind any port.
 fn sysctls(unit: &Unit) -> Vec<(String, String)> {
     let mut all = unit.security.sysctl.clone();
-    if unit.network != NetworkMode::Host {
+    if matches!(unit.network, NetworkMode::Bridge | NetworkMode::None) {
         all.entry("net.ipv4.ip_unprivileged_port_start".to_owned()).or_insert_with(|| "0".to_owned());
     }
     all.into_iter().collect()

@@ -9,6 +9,7 @@ use berth_units::wire::control::{ExitReason, LastExit};
 use berth_units::wire::init::ExitStatus;
 
 use super::container::cgroup_dir;
+use super::link::fd_name;
 use super::poll::Source;
 use super::{Supervisor, clock, jobs};
 use crate::notice;
@@ -66,6 +67,7 @@ impl Supervisor {
         self.close_notify(name);
         self.task_status.remove(name);
         self.drift.end_writer(name);
+        drop(self.link.forget(&fd_name("hook", name)));
         let (reason, code, signal) = end;
         let now = clock::now();
         let draining = self.observed.draining;
@@ -85,6 +87,7 @@ impl Supervisor {
             Rest::Stopped | Rest::Idle => notice!("{name} stopped"),
             Rest::Backoff | Rest::Failed => {}
         }
+        let withheld = record.run.as_ref().is_some_and(|run| run.signal_at.is_some());
         let end = jobs::end_of(unit, &last);
         record.rests_as = self.set.declared.identity(name).map(|identity| identity.whole);
         record.failures = after.failures;
@@ -102,6 +105,9 @@ impl Supervisor {
             self.reboot_over(name);
         }
         self.save(name);
+        if withheld {
+            self.declare_network();
+        }
         self.tell_log_of_end(name);
         self.look_at_cgroup(name);
     }

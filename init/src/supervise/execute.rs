@@ -35,6 +35,7 @@ impl Supervisor {
             Action::Release(name) => self.release(name),
             Action::Stop(name) => self.stop(name),
             Action::Hook(name, task) => self.run_hook(name, *task),
+            Action::CallOff(name) => self.call_off(name),
             Action::EndTask(name) => self.end_late_task(name),
             Action::Signal(name) => self.signal_stop(name),
             Action::Expire(name) => self.expire(name),
@@ -133,7 +134,7 @@ impl Supervisor {
         }
         self.save(name);
         self.untell_log(name);
-        for what in ["status", "ready", "notify", "stdout", "stderr"] {
+        for what in ["status", "ready", "notify", "hook", "stdout", "stderr"] {
             drop(self.link.forget(&fd_name(what, name)));
         }
         drop(Cgroup::at(cgroup_dir(name)).remove());

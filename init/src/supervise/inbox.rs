@@ -6,11 +6,11 @@ use std::path::Path;
 use berth_runtime::cgroup::CgroupError;
 use berth_runtime::{Cgroup, read_status};
 use berth_units::Name;
-use berth_units::observed::{Attach, NetworkSeen};
+use berth_units::observed::{Attach, NetworkSeen, Seen};
 use berth_units::wire::PACKET_MAX;
 use berth_units::wire::init::ExitStatus;
 use berth_units::wire::log;
-use berth_units::wire::net::{Reply, Request};
+use berth_units::wire::net::{NetState, Reply, Request};
 
 use super::container::cgroup_dir;
 use super::daemons::Kind;
@@ -147,6 +147,14 @@ impl Supervisor {
         }
     }
 
+    /// The whole wanted state of the network. Who waits with its stop signal for connections to end takes no new ones.
+    pub(super) fn wanted_network(&self) -> NetState {
+        let closes = |seen: &Seen| seen.record.run.as_ref().is_some_and(|run| run.signal_at.is_some());
+        let closing = self.observed.units.iter().filter(|(_, seen)| closes(seen));
+        let closing = closing.map(|(name, _)| name.clone()).collect();
+        network::wanted(&self.set.declared, &self.leases, &closing)
+    }
+
     /// Sends netd the whole wanted state; what it was asked before is asked again.
     pub(super) fn declare_network(&mut self) {
         // Before a set is in force there is nothing to say: an empty state would take all networks down.
@@ -154,7 +162,7 @@ impl Supervisor {
             return;
         }
         self.generation += 1;
-        let state = Box::new(network::wanted(&self.set.declared, &self.leases));
+        let state = Box::new(self.wanted_network());
         self.ask_netd(&Request::Declare { generation: self.generation, state }, &[]);
         for seen in self.observed.units.values_mut().filter(|seen| seen.attach == Attach::Asked) {
             seen.attach = Attach::Unasked;

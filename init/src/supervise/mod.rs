@@ -8,6 +8,7 @@
 //! Not here: decisions (`berth_units::plan`), system calls of containers (`berth_runtime`), the network (netd).
 
 mod apply;
+mod around;
 mod boot;
 mod checkers;
 mod clients;

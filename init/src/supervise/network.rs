@@ -1,6 +1,6 @@
 //! What netd is told: the whole wanted state of the network, made from the declared set and the leases.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use berth_units::Name;
@@ -18,14 +18,15 @@ pub fn addresses(unit: &Unit, leases: &Leases) -> Vec<Ipv4Addr> {
     networks_of(unit).filter_map(|network| leases.get(network, &unit.name)).collect()
 }
 
-/// Everything that netd should make so.
-pub fn wanted(declared: &Declared, leases: &Leases) -> NetState {
+/// Everything that netd should make so; units in `closing` take no new connections at their ports.
+pub fn wanted(declared: &Declared, leases: &Leases, closing: &BTreeSet<Name>) -> NetState {
+    let open = declared.units.values().filter(|unit| !closing.contains(&unit.name));
     NetState {
         uplink: declared.node.uplink.clone(),
         hostname: declared.node.hostname.to_string(),
         networks: declared.networks.clone(),
         names: names(declared, leases),
-        ports: declared.units.values().flat_map(|unit| ports(unit, leases)).collect(),
+        ports: open.flat_map(|unit| ports(unit, leases)).collect(),
     }
 }
 
@@ -75,13 +76,15 @@ pub fn interfaces(declared: &Declared, leases: &Leases, unit: &Unit) -> Option<V
     networks_of(unit).enumerate().map(make).collect()
 }
 
-/// /etc/hosts and /etc/resolv.conf of a unit: its own name, and the DNS server of its first network.
+/// /etc/hosts and /etc/resolv.conf of a unit: its own name, and the DNS server of its first network. Of one that shares a
+/// network, it is the owner's address and server.
 pub fn etc_files(declared: &Declared, leases: &Leases, unit: &Unit) -> Vec<(String, String)> {
     let mut hosts = "127.0.0.1 localhost\n::1 localhost\n".to_owned();
-    if let Some(address) = addresses(unit, leases).first() {
+    let owner = unit.network.owner().and_then(|owner| declared.units.get(owner)).unwrap_or(unit);
+    if let Some(address) = addresses(owner, leases).first() {
         hosts.push_str(&format!("{address} {}\n", unit.hostname));
     }
-    let first = networks_of(unit).next().and_then(|name| Some((name, declared.networks.get(name)?)));
+    let first = networks_of(owner).next().and_then(|name| Some((name, declared.networks.get(name)?)));
     let resolv = first.map_or(String::new(), |(name, network)| {
         format!("nameserver {}\nsearch {name}.internal\noptions ndots:1\n", network.gateway)
     });
@@ -112,7 +115,9 @@ mod tests {
         ]);
         let declared = checked.declared.unwrap_or_else(|| panic!("{:?}", checked.diagnostics));
         let (leases, _) = assign(&declared, &Leases::default());
-        let state = wanted(&declared, &leases);
+        let closing = [Name::parse("web").unwrap()].into();
+        assert!(wanted(&declared, &leases, &closing).ports.is_empty());
+        let state = wanted(&declared, &leases, &BTreeSet::new());
         let apps = Name::parse("apps").unwrap();
         assert_eq!(state.names[&apps]["shop"], [Ipv4Addr::new(10, 9, 0, 7)]);
         assert_eq!(state.ports[0].address, Ipv4Addr::new(10, 9, 0, 7));

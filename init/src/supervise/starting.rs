@@ -3,14 +3,14 @@
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use berth_runtime::spec::Spec;
+use berth_runtime::spec::{Peer, Spec};
 use berth_runtime::{Cgroup, Status as StepStatus, Stdio, Step, StepError, read_status, spawn};
 use berth_units::Name;
 use berth_units::health::Health;
 use berth_units::life::Event;
 use berth_units::observed::{Attach, Run};
 use berth_units::plan::comes_after;
-use berth_units::spec::{LogSink, Ready, Stdin, Unit};
+use berth_units::spec::{LogSink, NetworkMode, Ready, Stdin, Unit};
 use berth_units::supplies::versions;
 use berth_units::volumes::mounted_by;
 use berth_units::wire::control::ExitReason;
@@ -45,7 +45,8 @@ impl Supervisor {
         self.watch_cgroup(&unit.name);
         self.drift.renew(&unit.name);
         self.arm_pressure(&unit.name)?;
-        let context = Context { declared: &self.set.declared, leases: &self.leases };
+        let (peer, joined) = self.owner_of(unit)?.unzip();
+        let context = Context { declared: &self.set.declared, leases: &self.leases, peer };
         let spec = Spec { supplies, ..container::spec(&context, unit, base, &launch)? };
         let (stdin, stdout, stderr) = self.streams(unit)?;
         let ready = self.ready_pipe(unit)?;
@@ -72,6 +73,7 @@ impl Supervisor {
             limits: Some(identity.limits),
             checks: Some(identity.checks),
             after: comes_after(&self.set.declared, unit),
+            joined,
             volumes: mounted_by(unit),
             // Looked at before the values were read: one that changed in between is a change.
             supplies: versions(&self.set.declared, unit, &self.observed.facts),
@@ -105,6 +107,17 @@ impl Supervisor {
         };
         let (stdout, stderr) = self.log_pipes(unit)?;
         Ok((stdin.map_err(system("make its standard input"))?, stdout, stderr))
+    }
+
+    /// The process whose network a unit shares, and the number of its run.
+    pub(super) fn owner_of(&self, unit: &Unit) -> Result<Option<(Peer, u64)>, Error> {
+        let Some(owner) = unit.network.owner() else {
+            return Ok(None);
+        };
+        let run = self.observed.units.get(owner).and_then(|seen| seen.record.run.as_ref());
+        let run = run.ok_or(Error::NoOwner)?;
+        let peer = container::peer(owner, run.pid, matches!(unit.network, NetworkMode::Pod(_)))?;
+        Ok(Some((peer, run.number)))
     }
 
     /// Nothing is left of a start that did not come to a process.
@@ -246,7 +259,7 @@ impl Supervisor {
 }
 
 /// Whether a process ended for want of the supervisor that held it: nobody's fault, and no failure of the unit.
-fn is_abandoned(failed: &StepError) -> bool {
+pub(super) fn is_abandoned(failed: &StepError) -> bool {
     failed.step == Step::Wait && Errno::from_raw_os_error(failed.errno) == Errno::CANCELED
 }
 

@@ -56,7 +56,7 @@ impl Supervisor {
         let usage = record.run.as_ref().map(|_| Cgroup::at(super::container::cgroup_dir(name)).stats());
         let reference = unit.and_then(Unit::reference);
         let image = reference.and_then(|reference| self.images.images.get(reference));
-        let kind = if unit.is_some_and(|unit| unit.image.is_none()) { "service" } else { "container" };
+        let kind = unit.map_or("container", Unit::kind_word);
         UnitStatus {
             why: why(view, unit, seen),
             says: record.run.as_ref().and_then(|run| run.talk.status.clone()),

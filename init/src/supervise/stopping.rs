@@ -1,6 +1,7 @@
-//! How a unit is asked to end: its hook first, then its signal, to its first process or to all.
+//! How a unit is asked to end: its ports are taken back and its hook runs first, then its signal, to its first process or to all.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use berth_runtime::Cgroup;
 use berth_units::Name;
@@ -11,6 +12,7 @@ use berth_units::spec::StopMode;
 use berth_units::task::{Task, is_done};
 
 use super::container::{self, cgroup_dir};
+use super::link::fd_name;
 use super::signal::{Delivery, send, send_to_other};
 use super::{Supervisor, clock};
 use crate::error;
@@ -27,15 +29,22 @@ impl Supervisor {
             return;
         };
         seen.record.again = wanted;
+        let unit = self.set.declared.units.get(name);
+        let delay = unit.map_or(Duration::ZERO, |unit| unit.stop.delay);
+        let delay = Some(delay).filter(|delay| !delay.is_zero() && seen.record.life.is_up());
         if let Some(run) = &mut seen.record.run {
             run.doing = None;
+            run.signal_at = delay.map(|delay| clock::now().after(delay));
         }
-        let unit = self.set.declared.units.get(name);
         // What has not been executed has nothing to run a hook in.
         let is_free =
             !seen.record.life.is_up() || unit.is_none_or(|unit| is_done(unit, &seen.record, Task::PreStop));
         self.step(name, Event::StopSent);
-        if is_free {
+        drop(self.link.forget(&fd_name("hook", name)));
+        if delay.is_some() {
+            // New connections find nobody any more; those that are there go on.
+            self.declare_network();
+        } else if is_free {
             self.signal_stop(name);
         }
     }

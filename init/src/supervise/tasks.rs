@@ -9,18 +9,25 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use berth_runtime::{Status as StepStatus, Stdio, exec, read_status};
 use berth_units::Name;
-use berth_units::observed::Run;
-use berth_units::spec::{Ready, ReloadWay, Unit};
+use berth_units::observed::{Run, Seen};
+use berth_units::spec::{Place, Ready, ReloadWay, Unit};
 use berth_units::task::{Doing, Task, end_task};
 use berth_units::wire::control::{Exec, Fault};
 use berth_units::wire::init::ExitStatus;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
+use super::around::End;
 use super::container::{self, Error, cgroup_dir};
+use super::link::fd_name;
 use super::signal::{Delivery, is_member, send};
 use super::{Supervisor, clock};
 use crate::kmsg::Chain;
 use crate::{notice, warning};
+
+/// What is under way for a unit, beside its process or while it has none.
+fn doing(seen: &Seen) -> Option<&Doing> {
+    seen.record.around.as_ref().or_else(|| seen.record.run.as_ref()?.doing.as_ref())
+}
 
 /// Status pipes of the tasks that this supervisor started: they tell why a program could not be executed.
 pub type TaskStatus = BTreeMap<Name, OwnedFd>;
@@ -32,8 +39,13 @@ impl Supervisor {
         let Some(hook) = hook else {
             return;
         };
-        self.note_task(name, task, hook.timeout);
-        self.run_beside(name, hook.exec, hook.user);
+        match hook.place {
+            Place::Image => self.run_apart(name, task, &hook),
+            Place::Container => {
+                self.note_task(name, task, hook.timeout);
+                self.run_beside(name, hook.exec, hook.user);
+            }
+        }
     }
 
     /// What `berth reload` asks for.
@@ -127,36 +139,61 @@ impl Supervisor {
 
     /// The process of a task has ended; `None` when it is none.
     pub(super) fn task_exited(&mut self, pid: i32, status: ExitStatus) -> Option<()> {
-        let is_it = |run: &Run| run.doing.as_ref().is_some_and(|doing| doing.pid == Some(pid));
-        let mut units = self.observed.units.iter();
-        let (name, _) = units.find(|(_, seen)| seen.record.run.as_ref().is_some_and(is_it))?;
-        let name = name.clone();
-        let step = self.task_status.remove(&name).map(read_status);
-        let result = match (step, status) {
-            (Some(Ok(StepStatus::Failed(step))), _) => Err(step.to_string()),
-            (_, ExitStatus::Code(0)) => Ok(()),
-            (_, ExitStatus::Code(code)) => Err(format!("exit code {code}")),
-            (_, ExitStatus::Signal(signal)) => Err(format!("killed by signal {signal}")),
-        };
-        self.task_ended(&name, result);
+        let is_it = |(_, seen): &(&Name, &Seen)| doing(seen).is_some_and(|doing| doing.pid == Some(pid));
+        let name = self.observed.units.iter().find(is_it).map(|(name, _)| name.clone())?;
+        match self.end_of_hook(&name, status) {
+            Some(End::Never) => self.drop_task(&name),
+            Some(End::Ended(result)) => self.hook_ended(&name, result),
+            None => {
+                let step = self.task_status.remove(&name).map(read_status);
+                let result = match (step, status) {
+                    (Some(Ok(StepStatus::Failed(step))), _) => Err(step.to_string()),
+                    (_, ExitStatus::Code(0)) => Ok(()),
+                    (_, ExitStatus::Code(code)) => Err(format!("exit code {code}")),
+                    (_, ExitStatus::Signal(signal)) => Err(format!("killed by signal {signal}")),
+                };
+                self.hook_ended(&name, result);
+            }
+        }
         Some(())
+    }
+
+    /// A hook is over, wherever it ran.
+    pub(super) fn hook_ended(&mut self, name: &Name, result: Result<(), String>) {
+        let is_around = self.observed.units.get(name).is_some_and(|seen| seen.record.around.is_some());
+        match is_around {
+            true => self.around_ended(name, result),
+            false => {
+                drop(self.link.forget(&fd_name("hook", name)));
+                self.task_ended(name, result);
+            }
+        }
+    }
+
+    /// A task was never begun: it is planned anew.
+    fn drop_task(&mut self, name: &Name) {
+        if let Some(run) = self.run_of(name) {
+            run.doing = None;
+        }
+        self.call_off(name);
     }
 
     /// Ends a task that takes too long.
     pub(super) fn end_late_task(&mut self, name: &Name) {
-        let doing = self.run_of(name).and_then(|run| run.doing.clone());
+        let doing = self.observed.units.get(name).and_then(doing);
         let late = match doing.map(|doing| doing.pid) {
             Some(None) => "it was not done in time",
             _ => "it took too long and was killed",
         };
         self.kill_task(name);
-        self.task_ended(name, Err(late.to_owned()));
+        self.hook_ended(name, Err(late.to_owned()));
     }
 
     /// Kills the process of a task; what follows from its end is not waited for.
     pub(super) fn kill_task(&mut self, name: &Name) {
         self.task_status.remove(name);
-        let pid = self.run_of(name).and_then(|run| run.doing.as_ref()?.pid).and_then(Pid::from_raw);
+        let pid =
+            self.observed.units.get(name).and_then(doing).and_then(|doing| doing.pid).and_then(Pid::from_raw);
         let Some(pid) = pid else {
             return;
         };

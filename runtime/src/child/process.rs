@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, FileType, Mode, OFlags, fchown, fstat, openat};
 use rustix::io::Errno;
 use rustix::process::DumpableBehavior;
-use rustix::thread::{CapabilitySet, CapabilitySets, ThreadNameSpaceType, move_into_thread_name_spaces};
+use rustix::thread::{CapabilitySet, CapabilitySets, move_into_thread_name_spaces};
 
 use super::api::{NOTHING, new_mount};
 use super::root::write_all;
@@ -45,13 +45,10 @@ impl<'p> Child<'p> {
     }
 
     pub(super) fn join_namespaces(&self) -> Outcome<'p> {
-        // Not the PID namespace: that is a matter of birth, see crate::exec.
-        let all = ThreadNameSpaceType::MOUNT
-            | ThreadNameSpaceType::NETWORK
-            | ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION
-            | ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME
-            | ThreadNameSpaceType::CONTROL_GROUP;
-        Ok(move_into_thread_name_spaces(need(self.plan.join.as_ref())?.as_fd(), all)?)
+        match &self.plan.join {
+            Some((process, which)) => Ok(move_into_thread_name_spaces(process.as_fd(), *which)?),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn place_descriptors(&self) -> Outcome<'p> {

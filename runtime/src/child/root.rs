@@ -272,7 +272,10 @@ impl<'p> Child<'p> {
     }
 
     pub(super) fn set_hostname(&self, root: RootRef<'p>) -> Outcome<'p> {
-        rustix::system::sethostname(root.hostname.to_bytes()).map_err(about(0, &root.hostname))
+        match &root.hostname {
+            Some(name) => rustix::system::sethostname(name.to_bytes()).map_err(about(0, name)),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn set_sysctls(&self, root: RootRef<'p>) -> Outcome<'p> {

@@ -50,7 +50,10 @@ pub(super) fn plan(spec: &Spec, lifted: &mut Lifted) -> Result<RootPlan, SpawnEr
         mounts: mounts(&spec.mounts, lifted)?,
         workdir: target("cwd", &spec.process.cwd)?,
         loopback: spec.network == Network::Private,
-        hostname: c_string("hostname", &spec.hostname)?,
+        hostname: match &spec.network {
+            Network::Join(peer) if peer.pod => None,
+            _ => Some(c_string("hostname", &spec.hostname)?),
+        },
         sysctl: spec
             .sysctl
             .iter()

@@ -14,10 +14,12 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 use rustix::fs::{Dev, FileType, Gid, Mode, Uid};
 use rustix::process::{Resource, Rlimit};
+use rustix::thread::ThreadNameSpaceType;
 
+use crate::exec::open_process;
 use crate::resolve::{Kind, Target};
 use crate::spawn::{SpawnError, Stdio};
-use crate::spec::{Process, Spec};
+use crate::spec::{Network, Peer, Process, Spec};
 use crate::step::{self, Step};
 use crate::sys::strings::Strings;
 use crate::user::{FILE_MAX, Identity};
@@ -35,8 +37,8 @@ pub(crate) struct Plan {
     pub(crate) status: OwnedFd,
     /// Where the go-ahead comes from; none where nothing is awaited.
     pub(crate) go: Option<OwnedFd>,
-    /// The process whose namespaces are joined.
-    pub(crate) join: Option<OwnedFd>,
+    /// The process whose namespaces are joined, and which of them.
+    pub(crate) join: Option<(OwnedFd, ThreadNameSpaceType)>,
     pub(crate) root: Option<RootPlan>,
     /// What becomes the first process in place of the program.
     pub(crate) reaper: Option<ReaperPlan>,
@@ -80,7 +82,8 @@ pub(crate) struct RootPlan {
     pub(crate) mounts: Vec<MountPlan>,
     pub(crate) workdir: Target,
     pub(crate) loopback: bool,
-    pub(crate) hostname: CString,
+    /// None where it has that of another container.
+    pub(crate) hostname: Option<CString>,
     pub(crate) sysctl: Vec<SysctlPlan>,
     pub(crate) readonly_paths: Vec<CString>,
     pub(crate) masked_paths: Vec<CString>,
@@ -234,13 +237,17 @@ pub(crate) fn plan(
             let (go_read, go) = pipe()?;
             plan.go = Some(lifted.lift(go_read)?);
             ends.go = Some(go);
+            if let Network::Join(peer) = &spec.network {
+                let pidfd = open_process(peer.pid, peer.start_time)?;
+                plan.join = Some((lifted.lift(pidfd)?, shared_with(peer)));
+            }
             plan.root = Some(container::plan(spec, &mut lifted)?);
             plan.reaper = container::reaper(spec, &mut lifted)?;
             plan.procfs = Procfs::Container;
             plan.steps = step::CONTAINER;
         }
         Role::Join(pidfd) => {
-            plan.join = Some(lifted.lift(pidfd)?);
+            plan.join = Some((lifted.lift(pidfd)?, CONTAINER_NAMESPACES));
             plan.procfs = Procfs::Private;
             plan.steps = step::JOIN;
         }
@@ -249,6 +256,20 @@ pub(crate) fn plan(
     plan.keep = lifted.numbers();
     let work = process::work(process, plan.steps.contains(&Step::User).then_some(FILE_MAX))?;
     Ok((plan, work, ends))
+}
+
+/// What a process in a running container shares with it. Not the PID namespace: that is a matter of birth, see
+/// [`crate::exec`].
+const CONTAINER_NAMESPACES: ThreadNameSpaceType =
+    ThreadNameSpaceType::MOUNT.union(POD_NAMESPACES).union(ThreadNameSpaceType::CONTROL_GROUP);
+
+/// What containers of a pod share with each other.
+const POD_NAMESPACES: ThreadNameSpaceType = ThreadNameSpaceType::NETWORK
+    .union(ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION)
+    .union(ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME);
+
+fn shared_with(peer: &Peer) -> ThreadNameSpaceType {
+    if peer.pod { POD_NAMESPACES } else { ThreadNameSpaceType::NETWORK }
 }
 
 /// Descriptors for the child, all above the numbers that it hands out, so that placing one never closes another.

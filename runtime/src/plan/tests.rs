@@ -80,7 +80,7 @@ fn only_namespaced_sysctls_are_let_through() {
     for name in ["kernel.core_pattern", "vm.swappiness", "net", "fs.suid_dumpable"] {
         assert!(say(name, |_| ()).starts_with(&format!("sysctl '{name}'")));
     }
-    assert!(say("net.ipv4.ip_forward", |s| s.network = crate::spec::Network::Host).starts_with("sysctl"));
+    assert!(say("net.ipv4.ip_forward", |s| s.network = Network::Host).starts_with("sysctl"));
     assert!(say("net./../../sysrq-trigger", |_| ()).starts_with("sysctl"), "dots and slashes swap");
 }
 

@@ -4,10 +4,10 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
-use berth_runtime::spec::Process;
+use berth_runtime::spec::{Network, Peer, Process};
 use berth_runtime::{ExecSpec, Running, Spec, Status, exec, open_pty, spawn, start_time};
 
-use crate::sandbox::{Sandbox, collect, null, pipe, status, stdio, wait};
+use crate::sandbox::{Sandbox, collect, null, pipe, status, stdio, succeed, wait};
 
 /// A container that waits for its standard input to end.
 struct Waiting {
@@ -163,4 +163,43 @@ fn a_pid_of_somebody_else_is_refused() {
     target.start_time -= 1;
     waiting.end();
     assert_eq!(exec(&target, &stdio(fd, fd, fd)).unwrap_err().to_string(), expect);
+}
+
+/// A container of another sandbox that shares what the first one has.
+fn beside(other: &Sandbox, waiting: &Waiting, pod: bool, script: &str) -> Spec {
+    let pid = waiting.running.pid;
+    let mut spec = other.spec(script);
+    spec.hostname = "own".to_owned();
+    spec.network = Network::Join(Peer { pid, start_time: start_time(pid).unwrap(), pod });
+    spec
+}
+
+#[test]
+fn a_container_shares_the_network_of_another_and_of_a_pod_more() {
+    let (sandbox, other) = (Sandbox::new(), Sandbox::new());
+    let waiting = Waiting::start(&sandbox.spec("cat"));
+    let own = |name: &str| std::fs::read_link(format!("/proc/{}/ns/{name}", waiting.running.pid)).unwrap();
+    let script = "for ns in net ipc uts mnt pid cgroup; do readlink /proc/self/ns/$ns; done; hostname; ls /sys/class/net";
+    for (pod, hostname) in [(false, "own"), (true, "box")] {
+        let said = succeed(&beside(&other, &waiting, pod, script));
+        let mut lines = said.lines();
+        for (name, shared) in
+            [("net", true), ("ipc", pod), ("uts", pod), ("mnt", false), ("pid", false), ("cgroup", false)]
+        {
+            assert_eq!(lines.next() == own(name).to_str(), shared, "{name}, pod: {pod}");
+        }
+        assert_eq!(lines.collect::<Vec<_>>(), [hostname, "lo"]);
+    }
+    waiting.end();
+}
+
+#[test]
+fn a_network_whose_owner_is_gone_is_not_joined() {
+    let (sandbox, other) = (Sandbox::new(), Sandbox::new());
+    let waiting = Waiting::start(&sandbox.spec("cat"));
+    let spec = beside(&other, &waiting, true, "true");
+    waiting.end();
+    let null = null();
+    let error = spawn(&spec, &stdio(null.as_fd(), null.as_fd(), null.as_fd())).unwrap_err();
+    assert!(error.to_string().contains("the container is gone"), "{error}");
 }

@@ -81,7 +81,7 @@ pub(super) fn fields(unit: &Unit, see: &mut See<'_>) {
         // Whose it is.
         name: _,
         description, documentation, enabled, start, labels,
-        image, rootfs, process, env, supplies,
+        image, is_pod, rootfs, process, env, supplies,
         memory, cpu, pids, io, cpuset, hugetlb, hugetlb_rsvd, cgroup_raw,
         pressure, devices, mounts, network, hostname, networks, ports, sockets,
         kind, schedule, job, remain_after_exit, depends, after, before, conflicts, wait_for, conditions,
@@ -93,8 +93,7 @@ pub(super) fn fields(unit: &Unit, see: &mut See<'_>) {
     shown(see, key!("enabled"), enabled);
     shown(see, key!("start"), start);
     entries(see, key!("labels"), labels);
-    let reference = image.as_ref().map(|Image { reference }| reference.clone());
-    shown(see, key!("image.ref"), &reference);
+    root(see, image.as_ref(), is_pod);
     hidden(see, key!("rootfs"), rootfs);
     program(see, process);
     entries(see, key!("env"), env);
@@ -137,6 +136,12 @@ pub(super) fn fields(unit: &Unit, see: &mut See<'_>) {
     hidden(see, key!("hooks"), hooks);
     output(see, log);
     hidden(see, key!("security"), security);
+}
+
+fn root(see: &mut See<'_>, image: Option<&Image>, is_pod: &bool) {
+    let reference = image.map(|Image { reference }| reference.clone());
+    shown(see, key!("image.ref"), &reference);
+    hidden(see, key!("image"), is_pod);
 }
 
 fn program(see: &mut See<'_>, process: &Process) {
@@ -208,10 +213,11 @@ fn resources(see: &mut See<'_>, (memory, cpu, pids, io): (&Memory, &Cpu, &Pids, 
 fn endings(see: &mut See<'_>, restart: &Restart, stop: &Stop) {
     shown(see, key!("restart.policy"), &restart.policy);
     hidden(see, key!("restart"), &Restart { policy: Restart::default().policy, ..restart.clone() });
-    let Stop { signal, timeout, mode } = stop;
+    let Stop { signal, timeout, mode, delay } = stop;
     hidden(see, key!("stop.signal"), signal);
     shown(see, key!("stop.timeout"), timeout);
     hidden(see, key!("stop.mode"), mode);
+    shown(see, key!("stop.delay"), delay);
 }
 
 fn output(see: &mut See<'_>, log: &Log) {

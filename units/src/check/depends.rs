@@ -27,7 +27,7 @@ struct Reference<'u> {
 fn references(unit: &Unit) -> impl Iterator<Item = Reference<'_>> {
     let depends = unit.depends.iter().map(|(name, depends)| Reference {
         name,
-        key: format!("depends.{name}"),
+        key: key_of(unit, name),
         firm: depends.strength != Strength::Wants,
         waits: depends.strength != Strength::Wants,
     });
@@ -42,6 +42,14 @@ fn references(unit: &Unit) -> impl Iterator<Item = Reference<'_>> {
         names.iter().map(move |name| Reference { name, key: key.to_owned(), firm, waits: false })
     });
     depends.chain(listed)
+}
+
+/// The key by which a unit depends on another: who is in its network need not say so.
+fn key_of(unit: &Unit, on: &Name) -> String {
+    match unit.network.owner() {
+        Some(owner) if owner == on => unit.network.key().to_owned(),
+        _ => format!("depends.{on}"),
+    }
 }
 
 pub(super) fn check_references(set: &Set<'_>, faults: &mut Vec<Fault>) {
@@ -62,7 +70,7 @@ fn check_reference(
     let place = origin.key(&reference.key);
     let other = reference.name;
     if other == name {
-        let what = if reference.key.starts_with("depends") { "depends on" } else { "names" };
+        let what = if unit.depends.contains_key(other) { "depends on" } else { "names" };
         return Some(Fault::error(SELF_DEPENDENCY, place, format!("unit '{name}' {what} itself")));
     }
     match set.kind(other) {
@@ -188,7 +196,8 @@ impl Loops<'_> {
     fn place(&self, set: &Set<'_>, pair: &[&Name]) -> Option<(Place, String)> {
         let [from, to] = pair else { return None };
         let (_, file, key) = self.edges.get(from)?.iter().find(|(next, ..)| next == to)?;
-        let path = if *key == "depends" { format!("depends.{to}") } else { (*key).to_owned() };
+        let unit = set.declared.units.get(*file).filter(|_| *key == "depends");
+        let path = unit.map_or((*key).to_owned(), |unit| key_of(unit, to));
         Some((set.origin(file)?.key(&path), format!("{from} -> {to}")))
     }
 }

@@ -27,6 +27,50 @@ fn check(files: &[&str], expected: &[&str]) {
 const APPS: &str = "apps:kind = 'network';ipv4.subnet = '10.9.0.0/29'";
 
 #[test]
+fn networks_of_others() {
+    const POD: &str = "pod:kind = 'pod'";
+    check(&["a:network.mode = 'unit:b'", "b:"], &[]);
+    check(&["a:pod = 'pod'", "b:pod = 'pod'", POD], &[]);
+    check(&["a:pod = 'b'", "b:"], &["a:3 BU0202 'b' is a container, not a pod"]);
+    check(&["a:pod = 'apps'", APPS], &["a:3 BU0202 a unit cannot depend on 'apps', which is a network"]);
+    check(&["a:pod = 'nope'"], &["a:3 BU0201 unit 'nope' does not exist"]);
+    check(&["a:network.mode = 'unit:a'"], &["a:3 BU0203 unit 'a' depends on itself"]);
+    check(
+        &["a:network.mode = 'unit:b'", "b:network.mode = 'host'"],
+        &["a:3 BU0313 'b' has no network of its own: it has that of the node"],
+    );
+    check(
+        &["a:network.mode = 'unit:b'", "b:pod = 'pod'", POD],
+        &["a:3 BU0313 'b' has no network of its own: it has that of 'pod'"],
+    );
+    check(
+        &["a:network.mode = 'unit:b'", "b:network.mode = 'unit:a'"],
+        &[
+            "a:3 BU0204 dependency cycle: a -> b -> a",
+            "a:3 BU0313 'b' has no network of its own: it has that of 'a'",
+            "b:3 BU0313 'a' has no network of its own: it has that of 'b'",
+        ],
+    );
+    check(&["a:network.mode = 'unit:b';depends.b = {}", "b:"], &[]);
+    check(
+        &["a:network.mode = 'unit:b';depends.b.strength = 'wants'", "b:"],
+        &["a:4 BU0313 'strength' cannot be: it shares the network of 'b', and so its life"],
+    );
+    check(
+        &["a:network.mode = 'unit:b';ports.x = {host = 80, container = 80}", "b:"],
+        &["a:4 BU0305 port 'x' cannot be published with network.mode \"unit:b\""],
+    );
+    check(
+        &["a:pod = 'pod';network.hostname = 'x'", POD],
+        &["a:4 BU0110 'network.hostname' has no effect on 'a': it is that of its pod"],
+    );
+    check(
+        &["a:pod = 'pod';security.sysctl.\"kernel.shmmax\" = 1", POD],
+        &["a:4 BU0403 sysctl 'kernel.shmmax' would change 'pod' with pod \"pod\""],
+    );
+}
+
+#[test]
 fn dependencies() {
     check(&["a:depends.b = {}", "b:"], &[]);
     check(&["a:depends.bb = {}", "b:"], &["a:3 BU0201 unit 'bb' does not exist"]);

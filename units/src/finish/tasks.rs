@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::codes::{RELOAD_WAY, UNSUPPORTED_KEY};
+use crate::codes::{HOOK_PLACE, RELOAD_WAY};
 use crate::fault::Fault;
 use crate::keys::ReloadDraft;
 use crate::resolve::Origin;
-use crate::spec::{Hook, Reload, ReloadWay};
+use crate::spec::{Hook, Place, Reload, ReloadWay};
 use crate::task::Task;
 
 /// Of a reload that says nothing of it.
@@ -19,16 +19,24 @@ pub(super) fn hooks(
     faults: &mut Vec<Fault>,
 ) -> BTreeMap<Task, Hook> {
     let mut hooks = BTreeMap::new();
-    for (name, hook) in drafts {
+    for (name, mut hook) in drafts {
         let task = match name.as_str() {
+            "pre_start" => Task::PreStart,
             "post_start" => Task::PostStart,
             "pre_stop" => Task::PreStop,
-            _ => {
-                let message = format!("hook '{name}' is not supported yet");
-                faults.push(Fault::error(UNSUPPORTED_KEY, origin.key(&format!("hooks.{name}")), message));
-                continue;
-            }
+            "post_stop" => Task::PostStop,
+            // A name with a flaw has been reported.
+            _ => continue,
         };
+        if task.is_around() {
+            let at = format!("hooks.{name}.where");
+            if hook.place == Place::Container && origin.spans.has(&at) {
+                let message = format!("hook '{name}' runs while the unit has no process to be beside");
+                let fault = Fault::error(HOOK_PLACE, origin.value(&at), message);
+                faults.push(fault.help("take it out, or write where = \"image\""));
+            }
+            hook.place = Place::Image;
+        }
         if hook.exec.first().is_none_or(String::is_empty) && origin.spans.has(&format!("hooks.{name}.exec")) {
             let message = format!("hook '{name}' names no program");
             let fault = Fault::error(RELOAD_WAY, origin.value(&format!("hooks.{name}.exec")), message);

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::draft::ContainerDraft;
 use super::forms::HOOK;
 use super::order::names;
-use super::{Key, Section, Take, Text, Word, key, named, planned_word, required, section, word};
-use crate::spec::OnError;
+use super::{Key, Section, Take, Text, Word, key, named, required, section, word};
+use crate::spec::{OnError, Place};
 
 pub(super) const SECTIONS: &[Section<ContainerDraft>] = &[
     section("reload", "How it is told to read its configuration again."),
@@ -16,7 +16,7 @@ pub(super) const SECTIONS: &[Section<ContainerDraft>] = &[
         |d, at| {
             d.hook(at);
         },
-        "Programs that are run around it: post_start and pre_stop; pre_start and post_stop are not supported yet.",
+        "Programs that are run around it: pre_start, post_start, pre_stop and post_stop.",
     ),
 ];
 
@@ -47,7 +47,7 @@ pub(super) const KEYS: &[Key<ContainerDraft>] = &[
         Take::List(Text::Any, |d, at, v| d.hook(at).exec = v),
         "The program and its arguments.",
     ),
-    key("hooks.*.where", "\"container\"", Take::Words(WHERE), "Where it runs."),
+    key("hooks.*.where", "container; of pre_start and post_stop image", Take::Words(WHERE), "Where it runs."),
     key(
         "hooks.*.user",
         "the unit's",
@@ -82,8 +82,8 @@ pub(super) const KEYS: &[Key<ContainerDraft>] = &[
 ];
 
 const WHERE: &[Word<ContainerDraft>] = &[
-    word("container", "beside the unit's process", |_, _| ()),
-    planned_word("image", "in a container of its own, of the same image"),
+    word("container", "beside the unit's process", |d, at| d.hook(at).place = Place::Container),
+    word("image", "in a container of its own, of the same image", |d, at| d.hook(at).place = Place::Image),
 ];
 
 const ON_ERROR: &[Word<ContainerDraft>] = &[

@@ -7,7 +7,7 @@ use super::forms::{CRON, TIMEZONE};
 use super::{Key, Section, Take, Text, Word, key, later, named, planned, planned_named, section};
 use super::{planned_word, word};
 use crate::schedule::{CatchUp, Cron, Overlap, Schedule, Zone};
-use crate::spec::{Start, Type};
+use crate::spec::{NetworkMode, Start, Type};
 
 pub(super) const SECTIONS: &[Section<ContainerDraft>] = &[
     named("labels", Text::Label, |_, _| (), "Free key-value pairs, shown and filtered by."),
@@ -51,7 +51,12 @@ pub(super) const KEYS: &[Key<ContainerDraft>] = &[
         Take::List(Text::Entry, |_, _, _| ()),
         "Of a template NAME@.toml: which units it makes, NAME@INSTANCE each.",
     ),
-    planned("pod", "", Take::Name(later), "Pod whose network it shares."),
+    key(
+        "pod",
+        "",
+        Take::Name(|d, _, v| d.unit.network = NetworkMode::Pod(v)),
+        "Pod whose network, IPC and host name it shares.",
+    ),
     planned("slice", "", Take::Name(later), "Slice whose limits it shares."),
     key("type", "\"service\"", Take::Words(TYPE), "Whether it goes on or ends by itself."),
     key(

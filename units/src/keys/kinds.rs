@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::forms::{
-    CRON, IP, IPV6_NET, KEY_SOURCE, LISTEN, NET_RULE, NUMBER_LIST, PLATFORM, REGISTRY_HOST, ROUTE,
+    CRON, IPV6_NET, KEY_SOURCE, LISTEN, NET_RULE, NUMBER_LIST, PLATFORM, REGISTRY_HOST, ROUTE,
 };
 use super::{Effect, Key, Schema, Section, Take, Text, Word, key, later, planned, planned_named};
 use super::{planned_required, planned_section, planned_word, required};
@@ -12,12 +12,11 @@ use super::{planned_required, planned_section, planned_word, required};
 type Nothing = ();
 
 /// All kinds of which nothing is kept.
-pub(crate) static KINDS: [Schema<Nothing>; 8] = [
+pub(crate) static KINDS: [Schema<Nothing>; 7] = [
     kind("firewall", &[LABELS, FIREWALL_TABLES], &[&head("\"firewall\""), LABEL, FIREWALL]),
     kind("image", &[LABELS], &[&head("\"image\""), LABEL, IMAGE]),
     kind("link", &[LABELS, LINK_TABLES], &[&head("\"link\""), LABEL, LINK]),
     kind("log-target", &[LABELS, LOG_TARGET_TABLES], &[&head("\"log-target\""), LABEL, LOG_TARGET]),
-    kind("pod", &[LABELS, POD_TABLES], &[&head("\"pod\""), LABEL, POD]),
     kind("registry", &[LABELS], &[&head("\"registry\""), LABEL, REGISTRY]),
     kind("slice", &[LABELS, SLICE_TABLES], &[&head("\"slice\""), LABEL, SLICE]),
     kind("timer", &[LABELS, TIMER_TABLES], &[&head("\"timer\""), LABEL, TIMER]),
@@ -40,7 +39,6 @@ const fn head(word: &'static str) -> [Key<Nothing>; 3] {
 }
 
 const SECOND: Duration = Duration::from_secs(1);
-const DAY: Duration = Duration::from_secs(86_400);
 const YEAR: Duration = Duration::from_secs(366 * 86_400);
 
 const LABELS: &[Section<Nothing>] = &[planned_named("labels", Text::Label, "Free key-value pairs.")];
@@ -74,36 +72,6 @@ const REGISTRY: &[Key<Nothing>] = &[
     planned("insecure", "false", Take::Bool(later), "Speak without TLS."),
     planned("rate", "no limit", Take::Size(1, 1 << 50, later), "Bytes a second."),
 ];
-
-const POD_TABLES: &[Section<Nothing>] = &[
-    planned_named("ports", Text::Entry, "Ports published on the node, by name."),
-    planned_section("dns", "How it looks up names."),
-    planned_section("memory", "Memory limits of all together."),
-    planned_section("cpu", "Processor limits of all together."),
-    planned_section("pids", "Limit of processes of all together."),
-];
-
-const POD: &[Key<Nothing>] = &[
-    planned("hostname", "the pod's name", Take::Text(Text::Hostname, later), "Its host name."),
-    planned_required("ports.*.host", Take::Port(later), "Port of the node."),
-    planned_required("ports.*.container", Take::Port(later), "Port in the pod."),
-    planned("ports.*.protocol", "\"tcp\"", Take::Words(PROTOCOL), "Protocol."),
-    planned("ports.*.host_ip", "all of the node's", Take::Ipv4(later), "Only on this address of the node."),
-    planned("dns.servers", "the node's", Take::List(Text::Form(&IP), later), "Name servers."),
-    planned("dns.search", "[]", Take::List(Text::Hostname, later), "Domains that short names are tried in."),
-    planned("exit_policy", "\"stop\"", Take::Words(EXIT_POLICY), "When its last unit has ended."),
-    planned("stop_timeout", "\"10s\"", Take::Duration(Duration::ZERO, DAY, later), "For all its units."),
-    planned("userns", "\"auto\"", Take::Userns(later), "Whose ids its users have on the node."),
-    planned("memory.max", "no limit", Take::Amount(later), "Hard limit."),
-    planned("cpu.max", "no limit", Take::Cpus(later), "Processors."),
-    planned("pids.max", "no limit", Take::Int(1, 4_194_304, later), "Processes and threads."),
-];
-
-const PROTOCOL: &[Word<Nothing>] =
-    &[planned_word("tcp", "TCP"), planned_word("udp", "UDP"), planned_word("sctp", "SCTP")];
-
-const EXIT_POLICY: &[Word<Nothing>] =
-    &[planned_word("stop", "the pod goes, too"), planned_word("continue", "the pod stays")];
 
 const SLICE_TABLES: &[Section<Nothing>] = &[
     planned_section("memory", "Memory limits."),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::draft::{ContainerDraft, fit};
-use super::{Key, Section, Take, Word, key, later, planned, planned_word, section, word};
+use super::{Key, Section, Take, Word, key, planned_word, section, word};
 use crate::spec::{LogSink, OnLimit, Policy, StopMode};
 
 pub(super) const SECTIONS: &[Section<ContainerDraft>] = &[
@@ -107,11 +107,11 @@ pub(super) const KEYS: &[Key<ContainerDraft>] = &[
         "After it everything in the container is killed.",
     ),
     key("stop.mode", "\"main\"", Take::Words(STOP_MODE), "Who is sent the signal."),
-    planned(
+    key(
         "stop.delay",
         "\"0s\"",
-        Take::Duration(NOW, HOUR, later),
-        "Ports are taken back this long before.",
+        Take::Duration(NOW, HOUR, |d, _, v| d.unit.stop.delay = v),
+        "Its ports are taken back so long before the signal.",
     ),
     key("log.to", "\"store\"", Take::Words(SINK), "Where output goes."),
     key(

@@ -41,31 +41,6 @@ pub(super) const KEYS: &[Key<ContainerDraft>] = &[
         Take::Text(Text::Hostname, |d, _, v| d.unit.hostname = v),
         "Its host name.",
     ),
-    key(
-        "networks.*.ipv4",
-        "chosen and kept",
-        Take::Ipv4(|d, at, v| attach(d, at, |joined| joined.ipv4 = Some(v))),
-        "A fixed address.",
-    ),
-    key(
-        "networks.*.aliases",
-        "[]",
-        Take::List(Text::Hostname, |d, at, v| attach(d, at, |joined| joined.aliases = v)),
-        "More names that it answers to on this network.",
-    ),
-    required("ports.*.host", Take::Port(|d, at, v| d.port(at).host = Some(fit(v))), "Port of the node."),
-    required(
-        "ports.*.container",
-        Take::Port(|d, at, v| d.port(at).container = Some(fit(v))),
-        "Port in the container.",
-    ),
-    key("ports.*.protocol", "\"tcp\"", Take::Words(PROTOCOL), "Protocol."),
-    key(
-        "ports.*.host_ip",
-        "all of the node's",
-        Take::Ipv4(|d, at, v| d.port(at).host_ip = Some(v).filter(|address| !address.is_unspecified())),
-        "Only on this address of the node.",
-    ),
     planned("ports.*.family", "\"both\"", Take::Words(FAMILY), "Only for this kind of address."),
     planned("network.domainname", "none", Take::Text(Text::Hostname, later), "Its NIS domain name."),
     planned("network.dns.servers", "the node's", Take::List(Text::Form(&IP), later), "Name servers it asks."),
@@ -130,11 +105,49 @@ pub(super) const KEYS: &[Key<ContainerDraft>] = &[
     ),
 ];
 
+/// What a unit or a pod has in a network.
+pub(super) const ATTACHMENT: &[Key<ContainerDraft>] = &[
+    key(
+        "networks.*.ipv4",
+        "chosen and kept",
+        Take::Ipv4(|d, at, v| attach(d, at, |joined| joined.ipv4 = Some(v))),
+        "A fixed address.",
+    ),
+    key(
+        "networks.*.aliases",
+        "[]",
+        Take::List(Text::Hostname, |d, at, v| attach(d, at, |joined| joined.aliases = v)),
+        "More names that it answers to on this network.",
+    ),
+];
+
+/// Ports of a unit or of a pod.
+pub(super) const PORT: &[Key<ContainerDraft>] = &[
+    required("ports.*.host", Take::Port(|d, at, v| d.port(at).host = Some(fit(v))), "Port of the node."),
+    required(
+        "ports.*.container",
+        Take::Port(|d, at, v| d.port(at).container = Some(fit(v))),
+        "Port in the container.",
+    ),
+    key("ports.*.protocol", "\"tcp\"", Take::Words(PROTOCOL), "Protocol."),
+    key(
+        "ports.*.host_ip",
+        "all of the node's",
+        Take::Ipv4(|d, at, v| d.port(at).host_ip = Some(v).filter(|address| !address.is_unspecified())),
+        "Only on this address of the node.",
+    ),
+];
+
 const MODE: &[Word<ContainerDraft>] = &[
     word("bridge", "its own, attached to networks", |d, _| d.unit.network = NetworkMode::Bridge),
     word("host", "the node's", |d, _| d.unit.network = NetworkMode::Host),
     word("none", "its own, with nothing but loopback", |d, _| d.unit.network = NetworkMode::None),
-    planned_word("unit:NAME", "that of another unit"),
+    word("unit:NAME", "that of another unit, whose life it shares", |d, at| {
+        // Of a word with a name that name is given, and it has been checked.
+        if let Ok(owner) = Name::parse(at) {
+            d.unit.network = NetworkMode::Unit(owner);
+        }
+    }),
 ];
 
 const PROTOCOL: &[Word<ContainerDraft>] = &[
@@ -143,7 +156,7 @@ const PROTOCOL: &[Word<ContainerDraft>] = &[
     planned_word("sctp", "SCTP"),
 ];
 
-fn attach(draft: &mut ContainerDraft, network: &str, change: impl FnOnce(&mut Attachment)) {
+pub(super) fn attach(draft: &mut ContainerDraft, network: &str, change: impl FnOnce(&mut Attachment)) {
     // The walker has checked the name.
     if let Ok(network) = Name::parse_plain(network) {
         change(draft.unit.networks.entry(network).or_default());

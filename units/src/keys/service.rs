@@ -35,6 +35,8 @@ pub(crate) static SERVICE: Schema<ContainerDraft> = Schema {
         mounts::KEYS,
         devices::KEYS,
         networking::KEYS,
+        networking::ATTACHMENT,
+        networking::PORT,
         order::KEYS,
         lifecycle::KEYS,
         health::KEYS,

@@ -57,7 +57,7 @@ pub(crate) enum Take<T: 'static> {
     Ready(Set<T, Ready>),
 }
 
-/// One of the words that a key takes.
+/// One of the words that a key takes. The setter of one that ends in `:NAME` is given that name.
 pub(crate) struct Word<T: 'static> {
     pub word: &'static str,
     pub doc: &'static str,
@@ -113,7 +113,9 @@ impl<T> Take<T> {
             Self::Ratio(set) => value::ratio(plain).map(|v| set(draft, at, v)),
             Self::Port(set) => value::port(plain).map(|v| set(draft, at, v)),
             Self::Text(text, set) => value::text(plain, *text).map(|v| set(draft, at, v)),
-            Self::Words(words) => value::word(plain, words).map(|word| (word.set)(draft, at)),
+            Self::Words(words) => {
+                value::word(plain, words).map(|(word, name)| (word.set)(draft, name.unwrap_or(at)))
+            }
             Self::Duration(min, max, set) => value::duration(plain, *min, *max).map(|v| set(draft, at, v)),
             Self::Size(min, max, set) => value::size(plain, *min, *max).map(|v| set(draft, at, v)),
             Self::Amount(set) => value::amount(plain).map(|v| set(draft, at, v)),

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use super::*;
 use crate::{Checked, SourceFile, parse_set};
-use cases::{CONFIG_CASES, NODE_CASES, SECRET_CASES, SERVICE_CASES};
+use cases::{CONFIG_CASES, NODE_CASES, POD_CASES, SECRET_CASES, SERVICE_CASES};
 
 mod cases;
 pub(super) mod planned;
@@ -119,6 +119,9 @@ const CONTAINER_CASES: &[Case] = &[
     ("mounts.m.read_only", "mounts.m.target = \"/d\"\nmounts.m.volume = \"v\"", "true", r#""ro""#, 104),
     ("mounts.m.exec", "mounts.m.target = \"/d\"\nmounts.m.volume = \"v\"", "true", "1.0", 104),
     ("network.mode", "", r#""none""#, r#""hots""#, 107),
+    ("network.mode", "", r#""unit:other""#, r#""unit:it""#, 203),
+    ("network.mode", "", r#""unit:group""#, r#""unit:ohter""#, 201),
+    ("pod", "", r#""group""#, r#""other""#, 202),
     ("network.hostname", "", r#""shop.example""#, r#""-shop""#, 105),
     ("networks.default.ipv4", "", r#""10.88.0.9""#, r#""10.88.0""#, 105),
     ("networks.default.aliases", "", r#"["shop"]"#, r#"["_shop"]"#, 105),
@@ -181,11 +184,14 @@ const CONTAINER_CASES: &[Case] = &[
     ("reload.exec", "", r#"["/bin/reload"]"#, "[]", 422),
     ("reload.timeout", "reload.signal = 1", r#""5s""#, r#""0s""#, 106),
     ("hooks.post_start.exec", "", r#"["/bin/x", "y"]"#, r#"[""]"#, 422),
-    ("hooks.pre_stop.where", "hooks.pre_stop.exec = [\"/x\"]", r#""container""#, r#""image""#, 102),
+    ("hooks.pre_start.exec", "", r#"["/bin/x", "y"]"#, r#"[""]"#, 422),
+    ("hooks.pre_stop.where", "hooks.pre_stop.exec = [\"/x\"]", r#""image""#, r#""node""#, 107),
+    ("hooks.post_stop.where", "hooks.post_stop.exec = [\"/x\"]", r#""image""#, r#""container""#, 423),
     ("hooks.pre_stop.user", "hooks.pre_stop.exec = [\"/x\"]", r#""1000""#, r#""a:b:c""#, 105),
     ("hooks.pre_stop.timeout", "hooks.pre_stop.exec = [\"/x\"]", r#""5s""#, r#""2h""#, 106),
     ("hooks.pre_stop.on_error", "hooks.pre_stop.exec = [\"/x\"]", r#""ignore""#, r#""retry""#, 107),
     ("memory.on_oom", "", r#""continue""#, r#""ignore""#, 107),
+    ("stop.delay", "", r#""5s""#, r#""2h""#, 106),
     ("stop.mode", "", r#""all""#, r#""group""#, 107),
     ("sockets.s.listen", "", r#""tcp:0.0.0.0:8080""#, r#""tcp:8080""#, 105),
     ("sockets.s.listen", "", r#""unix:/run/app/s.sock""#, r#""unix:/run/berth/s""#, 320),
@@ -267,6 +273,7 @@ const DROP_IN_CASES: &[Case] = &[
 const CASES: &[(&str, &[Case])] = &[
     ("drop-in", DROP_IN_CASES),
     ("container", CONTAINER_CASES),
+    ("pod", POD_CASES),
     ("service", SERVICE_CASES),
     ("container", resources::CASES),
     ("network", NETWORK_CASES),
@@ -315,6 +322,7 @@ fn set_with(kind: &str, lines: &str) -> Checked {
     let mut files =
         vec![unit("node.toml", &node), unit("units/other.toml", "schema = 1\nimage.ref = \"other\"")];
     files.push(unit("units/key.toml", "schema = 1\nkind = \"secret\"\nsource = \"node\""));
+    files.push(unit("units/group.toml", "schema = 1\nkind = \"pod\""));
     files.push(unit("units/motd.toml", "schema = 1\nkind = \"config\"\ncontent = \"x\""));
     // What makes a template says so by its name.
     let own = if lines.starts_with("instances") { "units/it@.toml" } else { "units/it.toml" };
@@ -360,8 +368,8 @@ fn every_key_has_a_case() {
 
 #[test]
 fn good_values_are_taken_and_have_an_effect() {
-    // The last two have one word as yet.
-    let without_effect = ["schema", "kind", "hooks.pre_stop.where", "process.coredump"];
+    // The last three have one word that can be.
+    let without_effect = ["schema", "kind", "hooks.post_stop.where", "exit_policy", "process.coredump"];
     for (kind, path, with, good) in CASES
         .iter()
         .flat_map(|(kind, cases)| cases.iter().map(|(path, with, good, ..)| (*kind, *path, *with, *good)))

@@ -141,7 +141,11 @@ pub(super) fn text(value: &DeValue<'_>, kind: Text) -> Read<String> {
     kind.parse(text).map_err(|fault| Flaw::Value { code: BAD_VALUE, what: fault.what, help: fault.help })
 }
 
-pub(super) fn word<'w, T>(value: &DeValue<'_>, words: &'w [Word<T>]) -> Read<&'w Word<T>> {
+/// One of the words, and the name in it where it is one that stands for all names.
+pub(super) fn word<'w, 't, T>(
+    value: &'t DeValue<'_>,
+    words: &'w [Word<T>],
+) -> Read<(&'w Word<T>, Option<&'t str>)> {
     let text = string(value)?;
     let found = words.iter().find(|word| is_word(word.word, text)).ok_or_else(|| {
         let all: Vec<_> = words.iter().map(|word| word.word).collect();
@@ -152,7 +156,7 @@ pub(super) fn word<'w, T>(value: &DeValue<'_>, words: &'w [Word<T>]) -> Read<&'w
         Flaw::Value { code: UNKNOWN_WORD, what: format!("unknown word '{}'", clip(text)), help: Some(help) }
     })?;
     match found.effect {
-        Effect::Now => Ok(found),
+        Effect::Now => Ok((found, found.word.strip_suffix("NAME").and_then(|word| text.strip_prefix(word)))),
         Effect::Planned => Err(unsupported(text)),
     }
 }

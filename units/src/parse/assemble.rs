@@ -278,12 +278,15 @@ fn read(sheet: &Sheet<'_>, name: &Name, faults: &mut Vec<Fault>) -> (Origin, Bod
             let secret = finish::secret(draft, &origin, faults);
             return (origin, Body::Secret(secret));
         }
-        "service" => {
+        "pod" | "service" => {
             let mut draft = ContainerDraft::new(name.clone());
-            let (spans, mut flaws) = walk(&keys::SERVICE, *start, table, &mut draft);
+            let is_pod = sheet.kind == "pod";
+            let schema = if is_pod { &keys::POD } else { &keys::SERVICE };
+            let (spans, mut flaws) = walk(schema, *start, table, &mut draft);
             faults.append(&mut flaws);
             let origin = Origin { spans };
-            let unit = finish::service(draft, &origin, faults);
+            let finish = if is_pod { finish::pod } else { finish::service };
+            let unit = finish(draft, &origin, faults);
             return (origin, Body::Container(Box::new(unit)));
         }
         kind => {

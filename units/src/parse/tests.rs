@@ -83,7 +83,7 @@ units/web.toml:21:9: error[BU0105]: 5 has no unit of time
 
 #[test]
 fn every_fault_of_a_file_at_once() {
-    let text = "kind = \"container\"\nmemory = 5\nentrypoint = []\nmemory_max = 1\npod = \"p\"\nfrobnicate = 1\n\
+    let text = "kind = \"container\"\nmemory = 5\nentrypoint = []\nmemory_max = 1\nslice = \"p\"\nfrobnicate = 1\n\
                 [mounts.a]\n[mounts.b]\nvolume = \"v\"\nsize = 4096\ntarget = \"/a\"\n[ports.X]\n[process]\nenv = 1\n\
                 \"memory.max\" = 1\n";
     let checked = parse_set(&[file("node.toml", "schema = 1"), file("units/a.toml", text)]);
@@ -98,7 +98,7 @@ units/a.toml:3:1: error[BU0101]: unknown key 'entrypoint'
   = 'entrypoint' belongs in [process]
 units/a.toml:4:1: error[BU0101]: unknown key 'memory_max'
   = did you mean 'memory.max'?
-units/a.toml:5:1: error[BU0102]: key 'pod' is not supported yet
+units/a.toml:5:1: error[BU0102]: key 'slice' is not supported yet
   = take it out; this version of berth would not carry it out
 units/a.toml:6:1: error[BU0101]: unknown key 'frobnicate'
 units/a.toml:7:9: error[BU0103]: key 'target' is missing in [mounts.a]
@@ -337,7 +337,7 @@ fn a_service_is_a_program_of_the_os_image() {
 #[test]
 fn files_of_planned_kinds_are_checked_and_refused() {
     for (kind, text, codes) in [
-        ("pod", "[ports.web]\nhost = 80", &[112, 103][..]),
+        ("slice", "[memory]\nmax = true", &[112, 104][..]),
         ("timer", "unit = \"a\"\nfrobnicate = 1", &[112, 101]),
     ] {
         let text = format!("schema = 1\nkind = \"{kind}\"\n{text}");
@@ -346,6 +346,6 @@ fn files_of_planned_kinds_are_checked_and_refused() {
         assert_eq!(found, codes, "{text}: {:#?}", checked.diagnostics);
         assert_eq!(checked.declared, None);
     }
-    let checked = parse_set(&[file("node.toml", "schema = 1\nkind = \"pod\"")]);
+    let checked = parse_set(&[file("node.toml", "schema = 1\nkind = \"slice\"")]);
     assert_eq!(checked.diagnostics.iter().map(|found| found.code.0).collect::<Vec<_>>(), [112]);
 }

@@ -40,7 +40,7 @@ pub fn changes(old: &Declared, new: &Declared, observed: &Observed) -> Vec<Chang
         let seen = observed.units.get(name);
         let pid = seen.and_then(|seen| seen.record.run.as_ref()).map(|run| run.pid);
         let unit = new.units.get(name).or_else(|| old.units.get(name));
-        let kind = if unit.is_some_and(|unit| unit.image.is_none()) { "service" } else { "container" };
+        let kind = unit.map_or("container", Unit::kind_word);
         Change { unit: name.to_string(), kind: kind.to_owned(), deed, keys, pid, why }
     });
     let networks = others("network", &old.networks, &new.networks);

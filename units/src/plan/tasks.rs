@@ -1,6 +1,7 @@
-//! What is to be done beside the process of a unit, and the way to its stop signal.
+//! What is to be done beside the process of a unit and around its runs, and the way to its stop signal.
 
-use super::{Action, Name};
+use super::jobs::is_coming;
+use super::{Action, Name, View, is_wanted};
 use crate::life::Life;
 use crate::observed::{Moment, Seen};
 use crate::spec::Unit;
@@ -20,10 +21,35 @@ pub(super) fn plan_task(unit: Option<&Unit>, name: &Name, seen: &Seen, now: Mome
     if unit.is_some_and(|unit| !is_done(unit, &seen.record, task)) {
         return Some(Action::Hook(name.clone(), task));
     }
-    (task == Task::PreStop).then(|| Action::Signal(name.clone()))
+    let is_time = run.signal_at.is_none_or(|at| at <= now);
+    (task == Task::PreStop && is_time).then(|| Action::Signal(name.clone()))
 }
 
-/// When the task under way has to be over.
+impl View<'_> {
+    /// The next step of a hook that runs while there is no process.
+    pub(super) fn plan_around(
+        &self,
+        unit: Option<&Unit>,
+        name: &Name,
+        seen: &Seen,
+        now: Moment,
+    ) -> Option<Action> {
+        let doing = seen.record.around.as_ref()?;
+        let starts = || {
+            let unit = unit.filter(|unit| is_wanted(unit, seen) && is_coming(unit, seen));
+            let may = unit.is_some_and(|unit| self.waits_for_unit(unit).is_none());
+            seen.record.life == Life::Idle && !self.observed.draining && may
+        };
+        if doing.task == Task::PreStart && !starts() {
+            return Some(Action::CallOff(name.clone()));
+        }
+        (doing.deadline <= now).then(|| Action::EndTask(name.clone()))
+    }
+}
+
+/// When the task under way has to be over; where there is none, when the stop signal is sent that waits.
 pub(super) fn task_deadline(seen: &Seen) -> Option<Moment> {
-    seen.record.run.as_ref()?.doing.as_ref().map(|doing| doing.deadline)
+    let run = seen.record.run.as_ref()?;
+    let waits = run.signal_at.filter(|_| seen.record.life == Life::Stopping && !run.signalled);
+    run.doing.as_ref().map(|doing| doing.deadline).or(waits)
 }

@@ -13,7 +13,7 @@ use crate::reference::Reference;
 use crate::restart::{End, after_exit, is_success};
 use crate::spec::{Attachment, Depends, Hook, Policy, Type};
 use crate::supplies::versions;
-use crate::task::{Doing, is_done};
+use crate::task::{Doing, begin_around, end_around, is_done};
 use crate::volumes::mounted_by;
 use crate::wire::control::ExitReason;
 
@@ -66,6 +66,7 @@ fn named(action: &Action) -> &Name {
         | Action::Stop(name)
         | Action::Expire(name)
         | Action::Hook(name, _)
+        | Action::CallOff(name)
         | Action::EndTask(name)
         | Action::Signal(name)
         | Action::Kill(name, _)
@@ -98,6 +99,7 @@ fn apply(declared: &Declared, observed: &mut Observed, action: &Action, now: Mom
         return;
     }
     let name = named(action);
+    let joined = run_joined(declared, observed, name);
     let seen = observed.units.get_mut(name).unwrap();
     let record = &mut seen.record;
     let done = match action {
@@ -107,6 +109,7 @@ fn apply(declared: &Declared, observed: &mut Observed, action: &Action, now: Mom
             record.run = Some(Run {
                 number: record.runs,
                 supplies: versions(declared, &declared.units[name], &observed.facts),
+                joined,
                 ..begun(declared, name, now)
             });
             record.ran_as = record.run.as_ref().map(|run| run.fingerprint);
@@ -164,6 +167,12 @@ fn identified(declared: &Declared) -> Declared {
 }
 
 /// A run that begins.
+/// The run of the unit in whose network a unit starts.
+fn run_joined(declared: &Declared, observed: &Observed, name: &Name) -> Option<u64> {
+    let owner = declared.units.get(name)?.network.owner()?;
+    observed.units[owner].record.run.as_ref().map(|run| run.number)
+}
+
 fn begun(declared: &Declared, name: &Name, now: Moment) -> Run {
     let identity = declared.identity(name).unwrap();
     Run {
@@ -186,6 +195,11 @@ fn apply_to_process(declared: &Declared, observed: &mut Observed, action: &Actio
     let unit = declared.units.get(name);
     let again = unit.is_some_and(|unit| is_wanted(unit, seen)) && !draining;
     match action {
+        Action::Hook(_, task) if task.is_around() => {
+            let doing = Doing { task: *task, pid: None, deadline: now };
+            begin_around(&mut seen.record, doing, declared.identity(name).unwrap().process);
+            assert_eq!(end_around(unit, &mut seen.record, Ok(())), None);
+        }
         Action::Hook(_, task) => {
             seen.record.run.as_mut().unwrap().done.insert(*task);
             assert!(*task == Task::PreStop || seen.record.step(Event::BecameReady, now));
@@ -496,8 +510,12 @@ fn no_moment_passes_without_an_action() {
 
 #[path = "tests/graph.rs"]
 mod graph;
+#[path = "tests/hooks.rs"]
+mod hooks;
 #[path = "tests/jobs.rs"]
 mod jobs;
+#[path = "tests/joined.rs"]
+mod joined;
 #[path = "tests/live.rs"]
 mod live;
 #[path = "tests/pause.rs"]

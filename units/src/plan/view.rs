@@ -11,6 +11,7 @@ use crate::Name;
 use crate::life::Life;
 use crate::observed::{NetworkSeen, Observed, Reached, Seen};
 use crate::spec::{Declared, Depends, NetworkMode, OnRestart, OnStop, Strength, Unit, Until};
+use crate::task::owes_post_stop;
 
 /// The declared and the observed state, with what follows from both for the units among each other.
 #[derive(Debug)]
@@ -111,7 +112,18 @@ impl<'w> View<'w> {
         if seen.record.again || run.is_some_and(|run| self.is_other(name, run.fingerprint)) {
             return Some(self.restart_or_stop(name));
         }
+        // That the owner is another one now holds however it came to be.
+        if let Some(owner) =
+            unit.network.owner().filter(|owner| run.is_some_and(|run| run.joined != self.run_of(owner)))
+        {
+            return Some(if self.is_gone(owner) { Leave::Stop } else { self.restart_or_stop(name) });
+        }
         self.follow(name)
+    }
+
+    /// The number of the run of a unit that has a process.
+    fn run_of(&self, name: &Name) -> Option<u64> {
+        self.seen(name)?.record.run.as_ref().map(|run| run.number)
     }
 
     /// A restart that does not come to its second half is a stop for those who depend on it.
@@ -211,7 +223,12 @@ impl<'w> View<'w> {
     /// The unit because of which another one has to go.
     pub(super) fn led_by(&self, unit: &Unit) -> Option<&'w Name> {
         let needs = self.edges_of(&unit.name).iter().filter(|edge| edge.binds());
-        needs.map(|edge| edge.on).find(|on| self.is_gone(on) || self.is_restarting(on))
+        let leads = |on: &&Name| {
+            self.is_gone(on)
+                || self.is_restarting(on)
+                || unit.network.owner() == Some(on) && self.run_of(on).is_none()
+        };
+        needs.map(|edge| edge.on).find(leads)
     }
 
     /// Whether its process has to go, and nobody has seen to that yet.
@@ -224,8 +241,12 @@ impl<'w> View<'w> {
         let ends = |other: &&Name| {
             self.seen(other).is_some_and(|seen| {
                 let life = seen.record.life;
-                life.has_process()
-                    && (self.leaving.contains_key(*other) || matches!(life, Life::Stopping | Life::Killing))
+                let sweeps = !life.has_process()
+                    && (seen.record.around.is_some()
+                        || owes_post_stop(self.declared.units.get(*other), &seen.record));
+                let leaves =
+                    self.leaving.contains_key(*other) || matches!(life, Life::Stopping | Life::Killing);
+                sweeps || life.has_process() && leaves
             })
         };
         self.behind.get(name).is_some_and(|others| others.iter().any(ends))
@@ -255,6 +276,9 @@ impl<'w> View<'w> {
 
     /// What a unit without a process waits for, in words, or `None` when nothing holds it back.
     pub fn waits_for(&self, unit: &Unit) -> Option<String> {
+        if let Some(doing) = self.seen(&unit.name).and_then(|seen| seen.record.around.as_ref()) {
+            return Some(format!("runs {}", doing.task.word()));
+        }
         if let Some(seen) = self.seen(&unit.name).filter(|seen| !is_coming(unit, seen)) {
             return self.waits_for_run(unit, seen);
         }
@@ -272,12 +296,26 @@ impl<'w> View<'w> {
             };
             let life = seen.record.life;
             let first = **other < unit.name && is_wanted(rival, seen) && is_coming(rival, seen);
-            life.has_process() || first && matches!(life, Life::Idle | Life::Backoff)
+            life.has_process()
+                || seen.record.around.is_some()
+                || first && matches!(life, Life::Idle | Life::Backoff)
         };
         let rivals = self.declared.units.values().filter(|other| other.conflicts.contains(&unit.name));
         let mut all = unit.conflicts.iter().chain(rivals.map(|other| &other.name));
         if let Some(other) = all.find(opposes) {
             return Some(format!("waits for '{other}' to be gone: the two conflict"));
+        }
+        // Who is still in the network of the last run would be taken for one of the next.
+        let is_inside = |other: &&&Name| {
+            let joined = self
+                .declared
+                .units
+                .get(**other)
+                .is_some_and(|other| other.network.owner() == Some(&unit.name));
+            joined && self.seen(other).is_some_and(|seen| seen.record.life.has_process() || seen.populated)
+        };
+        if let Some(other) = self.behind(&unit.name).iter().find(is_inside) {
+            return Some(format!("waits for '{other}' to leave its last network"));
         }
         if unit.network != NetworkMode::Bridge {
             return None;

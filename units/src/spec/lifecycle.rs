@@ -248,6 +248,8 @@ pub struct Stop {
     pub timeout: Duration,
     /// Who is sent the signal.
     pub mode: StopMode,
+    /// Its ports are taken back so long before the signal.
+    pub delay: Duration,
 }
 
 /// `stop.mode`.
@@ -283,6 +285,8 @@ pub enum ReloadWay {
 pub struct Hook {
     /// The program and its arguments.
     pub exec: Vec<String>,
+    /// Where it runs.
+    pub place: Place,
     /// `uid[:gid]` or name in place of the unit's user.
     pub user: Option<String>,
     /// After it the hook is killed and has failed.
@@ -293,8 +297,23 @@ pub struct Hook {
 
 impl Default for Hook {
     fn default() -> Self {
-        Self { exec: Vec::new(), user: None, timeout: Duration::from_secs(30), on_error: OnError::Fail }
+        Self {
+            exec: Vec::new(),
+            place: Place::Container,
+            user: None,
+            timeout: Duration::from_secs(30),
+            on_error: OnError::Fail,
+        }
     }
+}
+
+/// `hooks.NAME.where`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Place {
+    /// Beside the unit's process.
+    Container,
+    /// In a container of its own, of the same image.
+    Image,
 }
 
 /// `hooks.NAME.on_error`.
@@ -308,7 +327,7 @@ pub enum OnError {
 
 impl Default for Stop {
     fn default() -> Self {
-        Self { signal: None, timeout: Duration::from_secs(10), mode: StopMode::Main }
+        Self { signal: None, timeout: Duration::from_secs(10), mode: StopMode::Main, delay: Duration::ZERO }
     }
 }
 

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::Name;
 use crate::path::parse_absolute;
 
 /// An IPv4 address with a prefix length, e.g. `10.89.0.1/24`: of a subnet the host bits are zero.
@@ -16,8 +17,8 @@ pub struct Ipv4Net {
     pub prefix: u8,
 }
 
-/// `network.mode`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// `network.mode`, and `pod`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum NetworkMode {
     /// Its own network namespace, attached to declared networks.
     Bridge,
@@ -25,6 +26,25 @@ pub enum NetworkMode {
     Host,
     /// Its own, with nothing but loopback.
     None,
+    /// `unit:NAME`: that of another unit.
+    Unit(Name),
+    /// `pod = "NAME"`: that of a pod, with its IPC and its host name.
+    Pod(Name),
+}
+
+impl NetworkMode {
+    /// The unit whose network namespace it is, if it is another's.
+    pub fn owner(&self) -> Option<&Name> {
+        match self {
+            Self::Unit(owner) | Self::Pod(owner) => Some(owner),
+            Self::Bridge | Self::Host | Self::None => None,
+        }
+    }
+
+    /// The key that says so.
+    pub(crate) fn key(&self) -> &'static str {
+        if matches!(self, Self::Pod(_)) { "pod" } else { "network.mode" }
+    }
 }
 
 /// `[networks.NAME]` of a container.

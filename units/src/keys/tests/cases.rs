@@ -60,3 +60,18 @@ pub(super) const SERVICE_CASES: &[Case] = &[
     ("process.args", "", r#"["a"]"#, "[1]", 104),
     ("env_info", "", r#"["node"]"#, r#"["image_digest"]"#, 110),
 ];
+
+pub(super) const POD_CASES: &[Case] = &[
+    ("schema", "", "1", "2", 111),
+    ("kind", "", r#""pod""#, r#""pods""#, 112),
+    ("description", "", r#""Shop""#, "1", 104),
+    ("labels.team", "", r#""shop""#, "[]", 104),
+    ("hostname", "", r#""shop.example""#, r#""-shop""#, 105),
+    ("networks.default.ipv4", "", r#""10.88.0.9""#, r#""10.88.0""#, 105),
+    ("networks.default.aliases", "", r#"["shop"]"#, r#"["_shop"]"#, 105),
+    ("ports.web.host", "ports.web.container = 80", "8080", "0", 106),
+    ("ports.web.container", "ports.web.host = 80", "8080", r#""x""#, 105),
+    ("ports.web.protocol", "ports.web.host = 80\nports.web.container = 80", r#""udp""#, r#""icmp""#, 107),
+    ("ports.web.host_ip", "ports.web.host = 80\nports.web.container = 80", r#""10.0.0.1""#, r#""::1""#, 105),
+    ("exit_policy", "", r#""continue""#, r#""leave""#, 107),
+];

@@ -2,7 +2,7 @@
 
 use super::graph::{ask, change, lines};
 use super::*;
-use crate::spec::{OnRestart, OnStop, Strength, Until};
+use crate::spec::{NetworkMode, OnRestart, OnStop, Strength, Until};
 
 /// Any way to depend on a service.
 fn any_depends() -> impl Strategy<Value = Depends> {
@@ -26,7 +26,7 @@ fn any_edges() -> impl Strategy<Value = Edges> {
 }
 
 /// Services `u0` to `u11` that depend on those before them; every third propagates its restarts, every
-/// fourth has hooks.
+/// fourth has hooks, every fifth is in the network of one before it.
 fn graph(edges: &Edges) -> (Declared, Observed) {
     let (mut declared, observed) = world(&[], UNITS);
     for (from, to, depends) in edges.iter().filter(|(from, to, _)| to < from) {
@@ -38,10 +38,18 @@ fn graph(edges: &Edges) -> (Declared, Observed) {
         }
     }
     for (at, unit) in declared.units.values_mut().enumerate() {
+        let own: usize = unit.name.as_str()[1..].parse().unwrap();
+        let before = own.checked_sub(1).map(|before| name(&format!("u{before}")));
         unit.restart.propagate = at % 3 == 0;
         if at % 4 == 1 {
-            unit.hooks.insert(Task::PostStart, Hook::default());
-            unit.hooks.insert(Task::PreStop, Hook::default());
+            for task in [Task::PreStart, Task::PostStart, Task::PreStop, Task::PostStop] {
+                unit.hooks.insert(task, Hook::default());
+            }
+        }
+        // By name u2 and u7 are the fifth and the tenth, so that u1 and u6 have networks of their own.
+        if let Some(owner) = before.filter(|_| at % 5 == 4) {
+            unit.depends.insert(owner.clone(), Depends { until: Until::Started, ..Depends::default() });
+            unit.network = NetworkMode::Unit(owner);
         }
     }
     (declared, observed)
@@ -106,6 +114,10 @@ fn check_rest(declared: &Declared, observed: &Observed) {
             let bound = depends.strength == Strength::Need && depends.on_stop == OnStop::Stop;
             let there = observed.units[on].record.life == Life::Ready;
             assert!(life != Life::Ready || !bound || there, "{name} is up without {on}");
+        }
+        if let (Some(owner), Some(run)) = (unit.network.owner(), &seen.record.run) {
+            let there = observed.units[owner].record.run.as_ref().map(|run| run.number);
+            assert_eq!(run.joined, there, "{name} is in a network of {owner} that is gone");
         }
     }
 }

@@ -113,9 +113,9 @@ pub struct UnitStatus {
 }
 
 impl UnitStatus {
-    /// Whether it is something that runs: a container or a service.
+    /// Whether it is something that runs: a container, a service or a pod.
     pub fn is_program(&self) -> bool {
-        matches!(self.kind.as_str(), "container" | "service")
+        matches!(self.kind.as_str(), "container" | "pod" | "service")
     }
 }
 
