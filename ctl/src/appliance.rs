@@ -34,9 +34,6 @@ pub enum ApplianceError {
     /// More files than [`FILES_MAX`].
     #[error("'{0}' holds more than {FILES_MAX} unit files")]
     TooMany(String),
-    /// Not text.
-    #[error("'{0}' is not UTF-8 text")]
-    NotText(String),
 }
 
 impl Appliance {
@@ -114,12 +111,10 @@ fn read_source(path: &Path) -> Result<SourceFile, Failure> {
     let mut bytes = Vec::new();
     File::open(path).map_err(cannot)?.take(FILE_MAX + 1).read_to_end(&mut bytes).map_err(cannot)?;
     if bytes.len() as u64 > FILE_MAX {
-        return Err(Failure::input(ApplianceError::TooLarge(shown)));
+        return Err(Failure::input(ApplianceError::TooLarge(shown)).hint("is it a unit file at all?"));
     }
-    match String::from_utf8(bytes) {
-        Ok(text) => Ok(SourceFile { path: shown, text }),
-        Err(_) => Err(Failure::input(ApplianceError::NotText(shown))),
-    }
+    // What is not text gets a mark in its place, of which the parser tells.
+    Ok(SourceFile { path: shown, text: String::from_utf8_lossy(&bytes).into_owned() })
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ mod cmd;
 mod failure;
 #[cfg(feature = "builder")]
 mod host;
+mod json_lines;
 mod mux;
 mod node;
 mod output;

@@ -9,8 +9,8 @@ use berth_units::human::{age, duration, short_digest, size};
 use berth_units::job::Cause;
 use berth_units::spec::Protocol;
 use berth_units::wire::control::{
-    CheckStatus, ExitReason, Inspected, LastExit, NodeStatus, PortStatus, Related, ReloadState, ReloadStatus,
-    RunStatus, State, Status, UnitStatus,
+    CheckStatus, Inspected, LastExit, NodeStatus, PortStatus, Related, ReloadState, ReloadStatus, RunStatus,
+    State, Status, UnitStatus,
 };
 
 use crate::output::{Colour, Look, printable};
@@ -75,7 +75,7 @@ pub fn details(unit: &UnitStatus, rates: &BTreeMap<String, Rates>, look: Look) -
     fact("digest", unit.image_digest.clone());
     fact("pid", unit.pid.map(|pid| pid.to_string()));
     fact("restarts", Some(unit.restarts.to_string()));
-    fact("last exit", unit.last_exit.as_ref().map(last_exit));
+    fact("last exit", unit.last_exit.as_ref().map(ToString::to_string));
     fact("memory", unit.memory.map(|_| memory(unit)));
     fact(
         "cpu",
@@ -134,7 +134,7 @@ fn run_line(run: &RunStatus) -> String {
     let tries = if run.tries > 1 { format!(", tries {}", run.tries) } else { String::new() };
     let (reason, code, signal) = (run.reason, run.code, run.signal);
     let exit = LastExit { reason, code, signal, at: String::new(), detail: run.detail.clone() };
-    format!("{}{planned} ({cause}), began {}{took}{tries}: {}", run.number, run.began, last_exit(&exit))
+    format!("{}{planned} ({cause}), began {}{took}{tries}: {exit}", run.number, run.began)
 }
 
 fn node_line(node: &NodeStatus, units: &[UnitStatus], look: Look) -> String {
@@ -255,30 +255,11 @@ fn long_port(port: &PortStatus) -> String {
 /// Why a unit is as it is, and how it ended last.
 pub fn explanation(unit: &UnitStatus) -> String {
     let why = unit.why.as_deref().map(printable);
-    let exit = unit.last_exit.as_ref().map(|exit| printable(&last_exit(exit)));
+    let exit = unit.last_exit.as_ref().map(|exit| printable(&exit.to_string()));
     let hint = unit.is_program().then(|| format!("berth logs {}", unit.name));
     // The reason often is the last exit; once is enough.
     let exit = exit.filter(|exit| !why.as_deref().is_some_and(|why| why.contains(exit.as_str())));
     [why, exit, hint].into_iter().flatten().collect::<Vec<_>>().join("; ")
-}
-
-fn last_exit(exit: &LastExit) -> String {
-    let how = match (exit.reason, exit.code, exit.signal) {
-        (ExitReason::Oom, ..) => "killed: out of memory".to_owned(),
-        (ExitReason::StartFailed, ..) => "could not be started".to_owned(),
-        (ExitReason::StartTimeout, ..) => "was not ready in time".to_owned(),
-        (ExitReason::Unhealthy, ..) => "unhealthy".to_owned(),
-        (ExitReason::RuntimeMax, ..) => "ran for its time".to_owned(),
-        (ExitReason::Interrupted, ..) => "interrupted".to_owned(),
-        (ExitReason::Skipped, ..) => "skipped".to_owned(),
-        (_, Some(code), _) => format!("exit {code}"),
-        (_, None, Some(signal)) => format!("killed by signal {signal}"),
-        (_, None, None) => "ended".to_owned(),
-    };
-    match &exit.detail {
-        Some(detail) => format!("{how}: {detail}"),
-        None => how,
-    }
 }
 
 fn seconds(seconds: f64) -> Duration {
@@ -311,7 +292,7 @@ mod tests {
                     ],
                 }],
             }, {
-                "name": "import", "kind": "container", "state": "backoff", "why": "exit 1 five times",
+                "name": "import", "kind": "container", "state": "backoff", "why": "exit code 1, five times",
                 "restarts": 5, "addresses": [], "since": "2026-11-20T16:50:58Z", "since_seconds": 12.0,
                 "image": "docker.io/library/imp:0.9", "next_try": "16:51", "ports": [],
                 "last_exit": {"reason": "exit", "code": 1, "signal": null, "at": "2026-11-20T16:50:58Z"},
@@ -335,7 +316,7 @@ mod tests {
              UNIT    STATE    FOR  RESTARTS  IMAGE                  CPU   MEMORY      ADDRESS\n\
              web     ready    12s  0         shop/web:1.4 3f2a91c0  0.4%  41M / 256M  10.89.0.12 :80\n\
              import  backoff  12s  5         imp:0.9                -     -           next try 16:51\n\
-             \x20 import: exit 1 five times; berth logs import\n"
+             \x20 import: exit code 1, five times; berth logs import\n"
         );
         assert!(screen(&status(), &rates(), true, Look::PLAIN).contains("\napps "));
     }
@@ -369,8 +350,8 @@ mod tests {
             }))
         };
         job.runs = vec![run(1, 0).unwrap(), run(2, 3).unwrap()];
-        let lines = "run        2 for 16:50 (schedule), began 16:51, took 1.5s, tries 2: exit 3\n\
-                     run        1 for 16:50 (schedule), began 16:51, took 1.5s: exit 0\n";
+        let lines = "run        2 for 16:50 (schedule), began 16:51, took 1.5s, tries 2: exit code 3\n\
+                     run        1 for 16:50 (schedule), began 16:51, took 1.5s: exit code 0\n";
         let text = details(job, &rates(), Look::PLAIN);
         assert!(text.ends_with(lines) && text.contains("next run   17:00\n"), "{text}");
         let screen = screen(&status, &rates(), false, Look::PLAIN);

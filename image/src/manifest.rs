@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use berth_units::wire::image::ImageConfig;
+use berth_units::wire::image::{Healthcheck, ImageConfig};
 use serde::Deserialize;
 
 /// `index.json` of a layout, or an image index.
@@ -103,6 +103,7 @@ pub struct Execution {
     user: Option<String>,
     stop_signal: Option<String>,
     volumes: Option<BTreeMap<String, serde::de::IgnoredAny>>,
+    healthcheck: Option<Healthcheck>,
 }
 
 impl From<Execution> for ImageConfig {
@@ -115,6 +116,7 @@ impl From<Execution> for ImageConfig {
             user: from.user.unwrap_or_default(),
             stop_signal: from.stop_signal.unwrap_or_default(),
             volumes: from.volumes.unwrap_or_default().into_keys().collect(),
+            healthcheck: from.healthcheck,
         }
     }
 }

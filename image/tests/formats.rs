@@ -65,6 +65,8 @@ fn every_format_gives_the_same() {
         assert_eq!(found, diff_ids);
         assert_eq!(image.config.cmd, ["/bin/app"]);
         assert_eq!(image.config.volumes, ["/data"]);
+        let check = image.config.healthcheck.as_ref().unwrap();
+        assert_eq!((check.test.as_deref().unwrap().len(), check.retries, check.interval), (2, Some(5), None));
         assert_eq!(store.layers.keys().len(), 2);
     }
 }

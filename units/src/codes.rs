@@ -56,6 +56,9 @@ codes! {
     TEMPLATE = 10, "template that makes no unit",
         "NAME@.toml makes a container NAME@INSTANCE for each of its instances, each named once. The whole name has at \
          most 63 characters.";
+    NOT_TEXT = 11, "not UTF-8",
+        "A unit file is text in UTF-8. What is not becomes U+FFFD when it is read, and nobody could tell what was meant: a \
+         file that holds it is refused. Save the file as UTF-8; `iconv -f latin1 -t utf-8` turns many into it.";
     UNKNOWN_KEY = 101, "unknown key",
         "No such key exists at this place. Keys that do nothing are refused, because a setting that is silently \
          ignored is found only when it is needed.";

@@ -4,6 +4,8 @@
 //! [`Health`] is what the supervisor writes down of all checks of a run. What follows from it is decided by
 //! [`crate::plan`]; how a check is carried out is known to the checker alone.
 
+pub mod image;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -34,7 +34,9 @@ pub struct Launch {
 /// Variables that come neither from the unit's file nor from its image.
 #[derive(Default)]
 pub struct Outside {
-    /// Of `env_files`: over the image's, below the unit's own.
+    /// Of the node: over the image's.
+    pub node: Vec<(String, String)>,
+    /// Of `env_files`: over those, below the unit's own.
     pub files: Vec<(String, String)>,
     /// Secrets and information: over everything.
     pub over: Vec<(String, String)>,
@@ -129,6 +131,9 @@ fn environment(unit: &Unit, config: &ImageConfig, outside: &Outside) -> Vec<(Str
     }
     if let Some(zone) = &unit.process.timezone {
         set("TZ", zone.name());
+    }
+    for (name, value) in &outside.node {
+        set(name, value);
     }
     let files = outside.files.iter().map(|(name, value)| (name, value));
     let over = outside.over.iter().map(|(name, value)| (name, value));
@@ -243,11 +248,14 @@ mod tests {
             cmd: words("x"),
             ..Default::default()
         };
-        let outside =
-            Outside { files: pairs("A=file F=file G=1 G=2"), over: pairs("A=secret BERTH_UNIT=lie") };
+        let outside = Outside {
+            node: pairs("A=node F=node N=node"),
+            files: pairs("A=file F=file G=1 G=2"),
+            over: pairs("A=secret BERTH_UNIT=lie"),
+        };
         let launch = launch_with(&unit, &config, &outside).unwrap();
         let shown: Vec<_> = launch.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        assert_eq!(shown.join(" "), "A=secret F=file G=2 B=unit BERTH_UNIT=web");
+        assert_eq!(shown.join(" "), "A=secret F=file N=node G=2 B=unit BERTH_UNIT=web");
     }
 
     #[test]

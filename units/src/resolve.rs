@@ -62,7 +62,12 @@ pub(crate) fn resolve(parsed: &Parsed, faults: &mut Vec<Fault>) -> Declared {
     let mut declared = Declared { node: parsed.node.clone(), ..Declared::default() };
     for (name, (_, body)) in &parsed.units {
         match body {
-            Body::Container(unit) => drop(declared.units.insert(name.clone(), (**unit).clone())),
+            Body::Container(unit) => {
+                let mut unit = (**unit).clone();
+                let has = |profile: &String| parsed.node.profiles.contains(profile);
+                unit.enabled &= unit.profiles.is_empty() || unit.profiles.iter().any(has);
+                drop(declared.units.insert(name.clone(), unit));
+            }
             Body::Volume(volume) => drop(declared.volumes.insert(name.clone(), volume.clone())),
             Body::Config(Some(config)) => drop(declared.configs.insert(name.clone(), config.clone())),
             Body::Secret(Some(secret)) => drop(declared.secrets.insert(name.clone(), secret.clone())),

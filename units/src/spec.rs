@@ -96,6 +96,10 @@ pub struct Unit {
     pub start: Start,
     /// Free key-value pairs, shown and filtered by.
     pub labels: BTreeMap<String, String>,
+    /// The same for other programs.
+    pub annotations: BTreeMap<String, String>,
+    /// It is there only on a node that has one of them; without any on every one.
+    pub profiles: Vec<String>,
     /// Which image, and where it comes from; none for a service or a pod, whose root is the node's own.
     pub image: Option<Image>,
     /// A pod: its process does nothing but hold the namespaces that others share.
@@ -166,6 +170,8 @@ pub struct Unit {
     pub watchdog: Option<Duration>,
     /// Checks of its health, by name.
     pub health: BTreeMap<String, Check>,
+    /// Without any of its own it has the one of its image.
+    pub image_healthcheck: bool,
     /// From the start to ready; over it the start has failed. Zero: no limit.
     pub start_timeout: Duration,
     /// It is ended when it has run so long. Zero: no limit.
@@ -223,6 +229,8 @@ impl Unit {
             enabled: true,
             start: Start::Boot,
             labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            profiles: Vec::new(),
             image: Some(Image { reference }),
             is_pod: false,
             rootfs: Rootfs::default(),
@@ -257,6 +265,7 @@ impl Unit {
             ready: Ready::Exec,
             watchdog: None,
             health: BTreeMap::new(),
+            image_healthcheck: true,
             start_timeout: Duration::from_secs(60),
             runtime_max: Duration::ZERO,
             restart: Restart::default(),

@@ -198,6 +198,8 @@ pub struct Given {
     pub ip: Option<Ipv4Addr>,
     /// The node's host name.
     pub node: String,
+    /// Variables of the node.
+    pub variables: BTreeMap<String, String>,
     /// Digest of the unit's image; a service has none.
     pub image_digest: Option<String>,
 }
@@ -253,7 +255,7 @@ pub fn check_given(declared: &Declared, unit: &Unit, given: &Given) -> Result<()
 /// The variables that a unit has from outside of its file and its image. What is not there is left out: a program that
 /// is run beside it has to do without.
 pub fn outside(declared: &Declared, unit: &Unit, given: &Given) -> Result<Outside, SupplyError> {
-    let mut outside = Outside::default();
+    let mut outside = Outside { node: of_node(unit, given), ..Outside::default() };
     for file in &unit.supplies.env_files {
         let Some(value) = given.values.get(&Source::File(file.path.clone())) else { continue };
         outside.files.extend(env_file(&file.path, value)?);
@@ -274,6 +276,18 @@ pub fn outside(declared: &Declared, unit: &Unit, given: &Given) -> Result<Outsid
         });
     }
     Ok(outside)
+}
+
+/// Variables by which programs are told of a proxy, in either case (curl(1), "ENVIRONMENT").
+const PROXY: [&str; 5] = ["http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy"];
+
+/// The variables of the node that a unit has.
+fn of_node(unit: &Unit, given: &Given) -> Vec<(String, String)> {
+    let is_proxy = |name: &str| PROXY.contains(&name.to_ascii_lowercase().as_str());
+    let supplies = &unit.supplies;
+    let wants = |name: &str| supplies.env_from_node.contains(name) || supplies.env_proxy && is_proxy(name);
+    let had = given.variables.iter().filter(|(name, _)| wants(name));
+    had.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 fn env_file(path: &str, value: &Private) -> Result<Vec<(String, String)>, SupplyError> {

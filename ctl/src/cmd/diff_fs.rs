@@ -8,10 +8,10 @@ use serde_json::Value;
 
 use crate::client;
 use crate::failure::Failure;
+use crate::json_lines::JsonLines;
 use crate::node::Node;
 use crate::output::printable;
-use crate::pending::Pending;
-use crate::session::{self, AsIs, Filter, Streams};
+use crate::session::{self, AsIs, Streams};
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -32,24 +32,9 @@ pub fn run(node: &Node, args: &Args) -> Result<ExitCode, Failure> {
     let streams = Streams { stdin: false, signals: None };
     let code = match args.json {
         true => session::run(upgraded, &streams, AsIs)?,
-        false => session::run(upgraded, &streams, Lines(Vec::new()))?,
+        false => session::run(upgraded, &streams, JsonLines::new(|json| Some(line(json))))?,
     };
     Ok(ExitCode::from(code))
-}
-
-/// Lines of JSON, shown for people. Holds the one that is not whole yet; the node sends none longer than a frame.
-struct Lines(Vec<u8>);
-
-impl Filter for Lines {
-    fn take(&mut self, bytes: &[u8], out: &mut Pending) {
-        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
-            self.0.extend_from_slice(piece);
-            if piece.ends_with(b"\n") {
-                out.push(line(&self.0).as_bytes());
-                self.0.clear();
-            }
-        }
-    }
 }
 
 fn line(json: &[u8]) -> String {
@@ -69,13 +54,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_a_path_however_it_arrives() {
-        let text =
-            b"{\"change\":\"added\",\"path\":\"/a\\u001b\"}\n{\"change\":\"deleted\",\"path\":\"/b c\"}\n";
-        let (mut lines, mut out) = (Lines(Vec::new()), Pending::default());
-        let (first, second) = text.split_at(12);
-        lines.take(first, &mut out);
-        lines.take(second, &mut out);
-        assert_eq!(String::from_utf8_lossy(&out.to_vec()), "A /a\u{fffd}\nD /b c\n");
+    fn a_line_a_path_and_nothing_that_draws() {
+        let shown = |json: &str| line(json.as_bytes());
+        assert_eq!(shown(r#"{"change":"added","path":"/a\u001b"}"#), "A /a\u{fffd}\n");
+        assert_eq!(shown(r#"{"change":"deleted","path":"/b c"}"#), "D /b c\n");
     }
 }

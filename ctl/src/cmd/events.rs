@@ -8,10 +8,10 @@ use berth_units::wire::event::Event;
 
 use crate::client;
 use crate::failure::Failure;
+use crate::json_lines::JsonLines;
 use crate::node::Node;
 use crate::output::printable;
-use crate::pending::Pending;
-use crate::session::{self, AsIs, Filter, Streams};
+use crate::session::{self, AsIs, Streams};
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -39,26 +39,13 @@ pub fn run(node: &Node, args: &Args) -> Result<ExitCode, Failure> {
     let streams = Streams { stdin: false, signals: None };
     let code = match args.json {
         true => session::run(upgraded, &streams, AsIs)?,
-        false => session::run(upgraded, &streams, Lines(Vec::new()))?,
+        false => session::run(upgraded, &streams, JsonLines::new(shown))?,
     };
     Ok(ExitCode::from(code))
 }
 
-/// Lines of JSON, shown for people. Holds the one that is not whole yet; the node sends none longer than a frame.
-struct Lines(Vec<u8>);
-
-impl Filter for Lines {
-    fn take(&mut self, bytes: &[u8], out: &mut Pending) {
-        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
-            self.0.extend_from_slice(piece);
-            if piece.ends_with(b"\n") {
-                if let Ok(event) = serde_json::from_slice(&self.0) {
-                    out.push(line(&event).as_bytes());
-                }
-                self.0.clear();
-            }
-        }
-    }
+fn shown(json: &[u8]) -> Option<String> {
+    serde_json::from_slice(json).ok().as_ref().map(line)
 }
 
 /// `1000042  2026-11-20T16:50:58Z  web  ready after 1.2s`.
@@ -74,14 +61,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn events_are_shown_a_line_each_however_they_arrive() {
-        let text = "{\"seq\":7,\"time\":\"2026-11-20T16:50:58.000123Z\",\"unit\":\"web\",\"kind\":\"ready\",\
+    fn an_event_is_a_line() {
+        let json = "{\"seq\":7,\"time\":\"2026-11-20T16:50:58.000123Z\",\"unit\":\"web\",\"kind\":\"ready\",\
             \"text\":\"ready\\u001b after 1s\",\"detail\":{}}\n";
-        let (mut lines, mut out) = (Lines(Vec::new()), Pending::default());
-        let (first, second) = text.as_bytes().split_at(30);
-        lines.take(first, &mut out);
-        lines.take(second, &mut out);
         let expected = "7        2026-11-20T16:50:58Z  web           ready\u{fffd} after 1s\n";
-        assert_eq!(String::from_utf8_lossy(&out.to_vec()), expected);
+        assert_eq!(shown(json.as_bytes()).as_deref(), Some(expected));
+        assert_eq!(shown(b"no event"), None);
     }
 }

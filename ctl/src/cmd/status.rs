@@ -17,12 +17,15 @@ use crate::varlink::ReplyError;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  berth status\n  berth status web\n  \
+#[command(after_help = "Examples:\n  berth status\n  berth status web\n  berth status --label team=shop\n  \
     berth --node unix:SOCKET status --json | jq '.units[].state'")]
 pub struct Args {
     /// Only this unit, with all that is known of it
     #[arg(value_parser = Name::parse)]
     unit: Option<Name>,
+    /// Only units with this label; several times: with all of them
+    #[arg(short, long, value_name = "KEY[=VALUE]")]
+    label: Vec<String>,
     /// Networks and volumes too
     #[arg(short, long)]
     all: bool,
@@ -43,6 +46,7 @@ pub fn run(node: &Node, args: &Args) -> Result<ExitCode, Failure> {
             return Err(CallError::from(ReplyError::Fault(fault)).into());
         }
     }
+    status.units.retain(|unit| args.label.iter().all(|wanted| has_label(&unit.labels, wanted)));
     if args.json {
         print_json(&status)?;
         return Ok(ExitCode::SUCCESS);
@@ -59,6 +63,14 @@ pub fn run(node: &Node, args: &Args) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Whether a label is there; with a value, whether it has that.
+fn has_label(labels: &BTreeMap<String, String>, wanted: &str) -> bool {
+    match wanted.split_once('=') {
+        Some((key, value)) => labels.get(key).is_some_and(|found| found == value),
+        None => labels.contains_key(wanted),
+    }
+}
+
 /// Over this much time the share of a processor is measured.
 const SAMPLE: Duration = Duration::from_millis(250);
 
@@ -73,5 +85,25 @@ fn related(node: &Node, unit: &Name, look: Look) -> Result<String, Failure> {
         Ok(inspected) => Ok(status_text::related(&inspected, look)),
         Err(CallError::Reply(ReplyError::Fault(Fault::NoSuchUnit { .. }))) => Ok(String::new()),
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_is_found_with_or_without_its_value() {
+        let labels = [("team".to_owned(), "shop".to_owned()), ("tier".to_owned(), String::new())].into();
+        for (wanted, expect) in [
+            ("team", true),
+            ("team=shop", true),
+            ("team=", false),
+            ("team=ops", false),
+            ("tier=", true),
+            ("x", false),
+        ] {
+            assert_eq!(has_label(&labels, wanted), expect, "{wanted}");
+        }
     }
 }

@@ -120,7 +120,8 @@ impl Layout {
         let diff_ids: Vec<_> = layers.iter().map(|layer| Digest::of(layer).to_string()).collect();
         layout.config = json!({
             "architecture": "amd64", "os": "linux",
-            "config": {"Env": ["A=b"], "Cmd": ["/bin/app"], "Entrypoint": null, "Volumes": {"/data": {}}},
+            "config": {"Env": ["A=b"], "Cmd": ["/bin/app"], "Entrypoint": null, "Volumes": {"/data": {}},
+                "Healthcheck": {"Test": ["CMD", "/check"], "Retries": 5}},
             "rootfs": {"type": "layers", "diff_ids": diff_ids},
         });
         let descriptors: Vec<_> = layers

@@ -66,7 +66,7 @@ impl Attempt {
             (Probe::Grpc(port), _) => {
                 Question::start(*port).map_or_else(|error| Self::Over(refused(&error)), Self::Grpc)
             }
-            (Probe::Tcp(port), _) => Connection::open(std::net::Ipv4Addr::LOCALHOST, *port)
+            (Probe::Tcp(port), _) => Connection::open(std::net::Ipv4Addr::LOCALHOST, *port, Vec::new())
                 .map_or_else(|error| Self::Over(refused(&error)), Self::Tcp),
         }
     }
@@ -77,7 +77,7 @@ impl Attempt {
             Self::Exec(program) => program.advance(),
             Self::Http(exchange) => exchange.advance(),
             Self::Grpc(question) => question.advance(),
-            Self::Tcp(connection) => match connection.is_open() {
+            Self::Tcp(connection) => match connection.advance() {
                 Ok(true) => Some(Outcome::passed("accepts connections")),
                 Ok(false) => None,
                 Err(error) => Some(refused(&error)),
@@ -92,7 +92,7 @@ impl Attempt {
             Self::Exec(program) => program.fds(),
             Self::Http(exchange) => vec![exchange.fd()],
             Self::Grpc(question) => vec![question.fd()],
-            Self::Tcp(connection) => vec![connection.writable()],
+            Self::Tcp(connection) => vec![connection.fd()],
             Self::Over(_) => Vec::new(),
         }
     }

@@ -9,8 +9,6 @@ use std::io;
 use std::net::Ipv4Addr;
 
 use rustix::event::PollFd;
-use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use super::attempt::{Outcome, refused};
 use super::socket::Connection;
@@ -42,9 +40,6 @@ const STREAM: u32 = 1;
 /// A call under way.
 pub struct Question {
     connection: Connection,
-    connected: bool,
-    /// What is still to be sent.
-    output: Vec<u8>,
     /// What came and has not been looked at.
     input: Vec<u8>,
     answer: Answer,
@@ -57,9 +52,7 @@ impl Question {
     /// Nobody listens there.
     pub fn start(port: u16) -> io::Result<Self> {
         Ok(Self {
-            connection: Connection::open(Ipv4Addr::LOCALHOST, port)?,
-            connected: false,
-            output: request(port),
+            connection: Connection::open(Ipv4Addr::LOCALHOST, port, request(port))?,
             input: Vec::new(),
             answer: Answer::default(),
         })
@@ -67,59 +60,40 @@ impl Question {
 
     /// Whether somebody has accepted.
     pub fn is_connected(&self) -> bool {
-        self.connected
+        self.connection.is_open()
     }
 
     /// What to wait for.
     pub fn fd(&self) -> PollFd<'_> {
-        match (self.connected, self.output.is_empty()) {
-            (true, true) => self.connection.readable(),
-            (true, false) => self.connection.either(),
-            (false, _) => self.connection.writable(),
-        }
+        self.connection.fd()
     }
 
     /// Sends and receives what can be; how it ended, once that is known.
     pub fn advance(&mut self) -> Option<Outcome> {
-        if !self.connected {
-            match self.connection.is_open() {
-                Ok(open) => self.connected = open,
-                Err(error) => return Some(refused(&error)),
+        match self.connection.advance() {
+            Ok(true) => {
+                let outcome = self.receive();
+                // What the server asked for meanwhile; that there is a connection is known.
+                let _open = self.connection.advance();
+                outcome
             }
-        }
-        if !self.connected {
-            return None;
-        }
-        self.send();
-        let outcome = self.receive();
-        // What the server asked for meanwhile.
-        self.send();
-        outcome
-    }
-
-    fn send(&mut self) {
-        while !self.output.is_empty() {
-            match send(&self.connection, &self.output, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
-                Ok(sent) => drop(self.output.drain(..sent)),
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => return,
-                Err(_) => self.output.clear(),
-            }
+            Ok(false) => None,
+            Err(error) => Some(refused(&error)),
         }
     }
 
     fn receive(&mut self) -> Option<Outcome> {
         let mut buffer = [0; 4096];
         loop {
-            match recv(&self.connection, &mut buffer[..], RecvFlags::DONTWAIT) {
-                Ok((_, 0)) => return Some(Outcome::failed("no answer: closed the connection")),
-                Ok((_, len)) => self.input.extend_from_slice(buffer.get(..len).unwrap_or_default()),
-                Err(Errno::INTR) => continue,
-                Err(Errno::AGAIN) => return None,
+            match self.connection.receive(&mut buffer) {
+                Ok(None) => return None,
+                Ok(Some([])) => return Some(Outcome::failed("no answer: closed the connection")),
+                Ok(Some(bytes)) => self.input.extend_from_slice(bytes),
                 Err(error) => return Some(Outcome::failed(format!("no answer: {error}"))),
             }
             while let Some(frame) = self.answer.next_frame(&mut self.input) {
-                let outcome = frame.map_or_else(Some, |frame| self.answer.take(&frame, &mut self.output));
+                let outcome =
+                    frame.map_or_else(Some, |frame| self.answer.take(&frame, self.connection.output()));
                 if outcome.is_some() {
                     return outcome;
                 }

@@ -7,8 +7,6 @@ use std::io;
 
 use berth_units::spec::Http;
 use rustix::event::PollFd;
-use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use super::attempt::{Outcome, refused};
 use super::socket::Connection;
@@ -21,9 +19,6 @@ const SHOWN_MAX: usize = 60;
 /// A request under way.
 pub struct Exchange {
     connection: Connection,
-    connected: bool,
-    /// What is still to be sent.
-    request: Vec<u8>,
     answer: Vec<u8>,
     expect: (u16, u16),
 }
@@ -35,9 +30,7 @@ impl Exchange {
     /// Nobody listens there.
     pub fn start(http: &Http) -> io::Result<Self> {
         Ok(Self {
-            connection: Connection::open(http.address, http.port)?,
-            connected: false,
-            request: request(http),
+            connection: Connection::open(http.address, http.port, request(http))?,
             answer: Vec::new(),
             expect: http.expect,
         })
@@ -45,55 +38,34 @@ impl Exchange {
 
     /// Whether somebody has accepted.
     pub fn is_connected(&self) -> bool {
-        self.connected
+        self.connection.is_open()
     }
 
     /// What to wait for.
     pub fn fd(&self) -> PollFd<'_> {
-        match self.connected && self.request.is_empty() {
-            true => self.connection.readable(),
-            false => self.connection.writable(),
-        }
+        self.connection.fd()
     }
 
     /// Sends and receives what can be; how it ended, once the status is known or cannot come any more.
     pub fn advance(&mut self) -> Option<Outcome> {
-        if !self.connected {
-            match self.connection.is_open() {
-                Ok(open) => self.connected = open,
-                Err(error) => return Some(refused(&error)),
-            }
-        }
-        if !self.connected {
-            return None;
-        }
-        // A server that has answered before it has read everything is heard all the same.
-        self.send();
-        self.receive()
-    }
-
-    fn send(&mut self) {
-        while !self.request.is_empty() {
-            match send(&self.connection, &self.request, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
-                Ok(sent) => drop(self.request.drain(..sent)),
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => return,
-                Err(_) => self.request.clear(),
-            }
+        match self.connection.advance() {
+            // A server that has answered before it has read everything is heard all the same.
+            Ok(true) => self.receive(),
+            Ok(false) => None,
+            Err(error) => Some(refused(&error)),
         }
     }
 
     fn receive(&mut self) -> Option<Outcome> {
         let mut buffer = [0; ANSWER_MAX];
         loop {
-            let outcome = match recv(&self.connection, &mut buffer[..], RecvFlags::DONTWAIT) {
-                Ok((_, 0)) => self.judge().or_else(|| Some(self.unfinished("closed the connection"))),
-                Ok((_, len)) => {
-                    self.answer.extend_from_slice(buffer.get(..len).unwrap_or_default());
+            let outcome = match self.connection.receive(&mut buffer) {
+                Ok(None) => return None,
+                Ok(Some([])) => self.judge().or_else(|| Some(self.unfinished("closed the connection"))),
+                Ok(Some(bytes)) => {
+                    self.answer.extend_from_slice(bytes);
                     self.judge()
                 }
-                Err(Errno::INTR) => continue,
-                Err(Errno::AGAIN) => return None,
                 Err(error) => Some(self.unfinished(&error.to_string())),
             };
             if outcome.is_some() {

@@ -36,7 +36,7 @@ impl Supervisor {
             return Err(Fault::Refused { diagnostics });
         }
         let (leases, _) = assign(&declared, &self.leases);
-        super::boot::identify(&mut declared, &leases);
+        super::boot::complete(&mut declared, &self.images, &leases);
         let set = set_hash(files.iter().map(|(place, text)| (place.as_str(), text.as_str())));
         let is_there = self.set.origin == "data" && self.set.hash == set && self.set.fault.is_none();
         let applied = Applied {

@@ -10,6 +10,7 @@ use berth_runtime::Cgroup;
 use berth_runtime::cgroup::{CgroupError, Limits};
 use berth_units::Name;
 use berth_units::addresses::{Leases, assign};
+use berth_units::health::image::add_of_images;
 use berth_units::life::Life;
 use berth_units::observed::{NetworkSeen, Observed, Record, Seen};
 use berth_units::spec::Declared;
@@ -258,7 +259,7 @@ impl Supervisor {
         let told = (!self.set.origin.is_empty()).then(|| self.wanted_network());
         self.settle_leases(&set.declared);
         self.set_seen = Some(describe_set(&set));
-        identify(&mut set.declared, &self.leases);
+        complete(&mut set.declared, &self.images, &self.leases);
         let before = std::mem::replace(&mut self.set, set);
         volumes::settle(&self.set.declared);
         self.observed.volumes = if self.set.fault.is_none() { volumes::all() } else { BTreeMap::new() };
@@ -296,8 +297,10 @@ impl Supervisor {
     }
 }
 
-/// Computes the identity of every unit, with what its process has of the network once and for all.
-pub(super) fn identify(declared: &mut Declared, leases: &Leases) {
+/// Gives units the checks of their images, then computes the identity of every unit, with what its process has of the
+/// network once and for all.
+pub(super) fn complete(declared: &mut Declared, images: &Index, leases: &Leases) {
+    add_of_images(declared, |unit| Some(&images.images.get(unit.reference()?)?.config));
     declared.identify(|declared, unit| {
         (network::interfaces(declared, leases, unit), network::etc_files(declared, leases, unit))
     });

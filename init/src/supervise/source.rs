@@ -126,7 +126,7 @@ fn read_folder(folder: &Path, files: &mut Vec<SourceFile>) -> std::io::Result<()
 fn read_text(path: &Path) -> std::io::Result<String> {
     let mut bytes = Vec::new();
     fs::File::open(path)?.take(FILE_MAX).read_to_end(&mut bytes)?;
-    // What is not UTF-8 becomes a character that no TOML key or name may hold: the parser names the place.
+    // What is not UTF-8 gets a mark in its place, of which the parser tells.
     Ok(String::from_utf8(bytes)
         .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
 }

@@ -58,6 +58,7 @@ impl Supervisor {
         let image = reference.and_then(|reference| self.images.images.get(reference));
         let kind = unit.map_or("container", Unit::kind_word);
         UnitStatus {
+            labels: unit.map(|unit| unit.labels.clone()).unwrap_or_default(),
             why: why(view, unit, seen),
             says: record.run.as_ref().and_then(|run| run.talk.status.clone()),
             pid: record.run.as_ref().map(|run| run.pid),
@@ -117,6 +118,7 @@ impl Supervisor {
             name: name.to_string(),
             kind: kind.to_owned(),
             state,
+            labels: BTreeMap::new(),
             why: None,
             says: None,
             pid: None,

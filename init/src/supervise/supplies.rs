@@ -58,6 +58,7 @@ impl Supervisor {
             values,
             ip: network::addresses(unit, &self.leases).first().copied(),
             node: self.set.declared.node.hostname.to_string(),
+            variables: variables(&fs::read("/proc/1/environ").unwrap_or_default()),
             image_digest: image.map(|image| image.digest.clone()),
         })
     }
@@ -139,6 +140,14 @@ impl Supervisor {
         };
         all.into_iter().map(status).collect()
     }
+}
+
+/// Variables of PID 1: what the kernel made of words NAME=VALUE of its command line that it does not know
+/// (admin-guide/kernel-parameters.rst), and no path of the node's programs.
+fn variables(environ: &[u8]) -> BTreeMap<String, String> {
+    let lines = environ.split(|byte| *byte == 0).filter_map(|line| std::str::from_utf8(line).ok());
+    let pairs = lines.filter_map(|line| line.split_once('='));
+    pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 fn supply(Laid { place, contents }: Laid) -> Supply {
@@ -237,6 +246,13 @@ mod tests {
         fs::remove_file(&place).unwrap();
         assert_eq!(seen(), None);
         fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn variables_of_a_process_are_read() {
+        let found = variables(b"SITE=berlin\0EMPTY=\0none\0A=b=c\0BAD=\xff\0");
+        let expect = [("A", "b=c"), ("EMPTY", ""), ("SITE", "berlin")];
+        assert!(found.iter().map(|(name, value)| (name.as_str(), value.as_str())).eq(expect));
     }
 
     #[test]

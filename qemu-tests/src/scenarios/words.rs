@@ -5,7 +5,7 @@ use std::time::Instant;
 use berth_qemu_tests::appliance::{Appliance, probe_unit, probe_unit_with};
 use berth_qemu_tests::vm::{Options, SOON, Vm};
 use berth_qemu_tests::{Outcome, ensure, ensure_eq};
-use berth_units::wire::control::{ExitReason, State};
+use berth_units::wire::control::{ExitReason, State, Status};
 
 use crate::lab::Lab;
 
@@ -62,6 +62,25 @@ pub fn lowering_memory_keeps_nobody_waiting(lab: &mut Lab) -> Outcome {
     vm.power_off()
 }
 
+fn check_node_words(vm: &Vm) -> Outcome {
+    ensure_eq!(vm.unit("absent")?.state, State::Stopped);
+    let environ = vm.probe("local", &["read", "/proc/1/environ"])?;
+    let found: Vec<_> =
+        environ.split('\0').filter(|line| !line.starts_with("PATH=") && !line.is_empty()).collect();
+    for wanted in ["SITE=berlin", "https_proxy=http://10.0.2.2:3128"] {
+        ensure!(found.contains(&wanted), "{wanted} is not in {found:?}");
+    }
+    ensure!(!environ.contains("OTHER="), "what nobody asked for is there: {found:?}");
+    let labelled = |label: &str| -> Outcome<Vec<String>> {
+        let text = vm.berth(&["status", "--json", "--label", label], b"")?.ok()?;
+        let status: Status = serde_json::from_str(&text)?;
+        Ok(status.units.into_iter().map(|unit| unit.name).collect())
+    };
+    ensure_eq!(labelled("team=shop")?, ["absent", "local"]);
+    ensure_eq!(labelled("team=ops")?, [""; 0]);
+    Ok(())
+}
+
 pub fn processes_have_what_their_keys_say(lab: &mut Lab) -> Outcome {
     let appliance = lab.appliance()?;
     let with = |name: &str, words: &[&str], keys: &str, tables: &str| {
@@ -71,9 +90,17 @@ pub fn processes_have_what_their_keys_say(lab: &mut Lab) -> Outcome {
     with("inner", &["sleep", "1000"], "init = true", "")?;
     with("outer", &["sleep"], "timezone = \"Asia/Kathmandu\"", "")?;
     with("listener", &["echo"], "stdin = \"open\"", "")?;
+    let top = "profiles = [\"elsewhere\"]\n";
+    appliance.unit("absent", &probe_unit_with(top, &["sleep"], "[labels]\nteam = \"shop\"\n"))?;
+    let top =
+        "profiles = [\"elsewhere\", \"here\"]\nenv_from_node = [\"SITE\", \"NONE\"]\nenv_proxy = true\n";
+    appliance.unit("local", &probe_unit_with(top, &["sleep"], "[labels]\nteam = \"shop\"\n"))?;
+    let append = "kernel.append = [\"SITE=berlin\", \"https_proxy=http://10.0.2.2:3128\", \"OTHER=x\"]\n";
+    appliance.node(&format!("hostname = \"probe-node\"\nprofiles = [\"here\"]\n{append}"))?;
     with("kiosk", &["spew-on", "3", "100"], "console = \"/dev/ttyS0\"", "")?;
     let mut vm = lab.boot(&appliance, &Options::default())?;
-    vm.wait_ready(&["inner", "outer", "listener", "kiosk"])?;
+    vm.wait_ready(&["inner", "outer", "listener", "kiosk", "local"])?;
+    check_node_words(&vm)?;
 
     // The program is number 2, below ours.
     let programs = ["1", "2"].map(|pid| vm.probe("inner", &["read", &format!("/proc/{pid}/cmdline")]));

@@ -1,6 +1,7 @@
 //! A unit key by key. Each struct is taken apart whole, so that a field that nobody thought of does not compile.
 
 use std::borrow::Borrow;
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use crate::spec::{
@@ -80,19 +81,18 @@ pub(super) fn fields(unit: &Unit, see: &mut See<'_>) {
     let Unit {
         // Whose it is.
         name: _,
-        description, documentation, enabled, start, labels,
+        description, documentation, enabled, start, labels, annotations, profiles,
         image, is_pod, rootfs, process, env, supplies,
         memory, cpu, pids, io, cpuset, hugetlb, hugetlb_rsvd, cgroup_raw,
         pressure, devices, mounts, network, hostname, networks, ports, sockets,
         kind, schedule, job, remain_after_exit, depends, after, before, conflicts, wait_for, conditions,
-        ready, watchdog, health, start_timeout, runtime_max, restart, on_failure, on_success, stop,
+        ready, watchdog, health, image_healthcheck, start_timeout, runtime_max, restart, on_failure, on_success, stop,
         reload, hooks, log, security,
     } = unit;
-    hidden(see, key!("description"), description);
-    hidden(see, key!("documentation"), documentation);
+    for_people(see, (description, documentation), (labels, annotations));
     shown(see, key!("enabled"), enabled);
     shown(see, key!("start"), start);
-    entries(see, key!("labels"), labels);
+    hidden(see, key!("profiles"), profiles);
     root(see, image.as_ref(), is_pod);
     hidden(see, key!("rootfs"), rootfs);
     program(see, process);
@@ -127,6 +127,7 @@ pub(super) fn fields(unit: &Unit, see: &mut See<'_>) {
     hidden(see, key!("ready"), ready);
     shown(see, key!("watchdog"), watchdog);
     entries(see, key!("health"), health);
+    shown(see, key!("image_healthcheck"), image_healthcheck);
     shown(see, key!("start_timeout"), start_timeout);
     shown(see, key!("runtime_max"), runtime_max);
     endings(see, restart, stop);
@@ -142,6 +143,19 @@ fn root(see: &mut See<'_>, image: Option<&Image>, is_pod: &bool) {
     let reference = image.map(|Image { reference }| reference.clone());
     shown(see, key!("image.ref"), &reference);
     hidden(see, key!("image"), is_pod);
+}
+
+type Pairs = BTreeMap<String, String>;
+
+fn for_people(
+    see: &mut See<'_>,
+    (description, documentation): (&String, &Vec<String>),
+    (labels, annotations): (&Pairs, &Pairs),
+) {
+    hidden(see, key!("description"), description);
+    hidden(see, key!("documentation"), documentation);
+    entries(see, key!("labels"), labels);
+    entries(see, key!("annotations"), annotations);
 }
 
 fn program(see: &mut See<'_>, process: &Process) {
@@ -167,9 +181,14 @@ fn program(see: &mut See<'_>, process: &Process) {
 }
 
 fn given(see: &mut See<'_>, supplies: &Supplies) {
-    let Supplies { env_files, env_unset, env_info, secrets, configs, on_change, splay } = supplies;
+    #[rustfmt::skip]
+    let Supplies {
+        env_files, env_unset, env_from_node, env_proxy, env_info, secrets, configs, on_change, splay,
+    } = supplies;
     hidden(see, key!("env_files"), env_files);
     hidden(see, key!("env_unset"), env_unset);
+    hidden(see, key!("env_from_node"), env_from_node);
+    shown(see, key!("env_proxy"), env_proxy);
     hidden(see, key!("env_info"), env_info);
     entries(see, key!("secrets"), secrets);
     entries(see, key!("configs"), configs);

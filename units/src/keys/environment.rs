@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::draft::{ContainerDraft, fit};
 use super::forms::ENV_INFO;
-use super::{Key, Section, Take, Text, Word, key, later, named, planned, planned_word, required, word};
+use super::{Key, Section, Take, Text, Word, key, named, planned_word, required, word};
 use crate::spec::{EnvFile, EnvInfo, OnChange};
 
 pub(super) const SECTIONS: &[Section<ContainerDraft>] = &[
@@ -44,14 +44,24 @@ pub(super) const KEYS: &[Key<ContainerDraft>] = &[
         Take::Files(|d, _, v| d.unit.supplies.env_files = v.into_iter().map(env_file).collect()),
         "Files of the node with NAME=VALUE lines, below [env] in rank.",
     ),
-    planned("env_from_node", "[]", Take::List(Text::EnvName, later), "Variables taken over from the node."),
+    key(
+        "env_from_node",
+        "[]",
+        Take::List(Text::EnvName, |d, _, v| d.unit.supplies.env_from_node = v.into_iter().collect()),
+        "Variables of the node that it has, too: those of the kernel command line.",
+    ),
     key(
         "env_unset",
         "[]",
         Take::List(Text::EnvName, |d, _, v| d.unit.supplies.env_unset = v.into_iter().collect()),
         "Variables of the image that are left out.",
     ),
-    planned("env_proxy", "false", Take::Bool(later), "Take over the node's proxy variables."),
+    key(
+        "env_proxy",
+        "false",
+        Take::Bool(|d, _, v| d.unit.supplies.env_proxy = v),
+        "It has the node's proxy variables, too: http_proxy, https_proxy, all_proxy, no_proxy.",
+    ),
     key(
         "env_info",
         "[]",

@@ -97,7 +97,12 @@ pub(super) const KEYS: &[Key<ContainerDraft>] = &[
         "In place of interval until it has passed once: in the start period, and of a ready check.",
     ),
     key("health.*.on_failure", "\"restart\"", Take::Words(ON_FAILURE), "What is done when it fails."),
-    planned("image_healthcheck", "\"use\"", Take::Words(IMAGE), "The check that the image brings along."),
+    key(
+        "image_healthcheck",
+        "\"use\"",
+        Take::Words(IMAGE),
+        "The check that the image brings along, where the unit has none of its own.",
+    ),
 ];
 
 const METHOD: &[Word<ContainerDraft>] = &[
@@ -130,5 +135,7 @@ fn on_failure(check: &mut CheckDraft, what: OnFailure) {
     check.timing.on_failure = what;
 }
 
-const IMAGE: &[Word<ContainerDraft>] =
-    &[planned_word("use", "as a live check"), planned_word("ignore", "it is left out")];
+const IMAGE: &[Word<ContainerDraft>] = &[
+    word("use", "as a live check", |d, _| d.unit.image_healthcheck = true),
+    word("ignore", "it is left out", |d, _| d.unit.image_healthcheck = false),
+];

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use super::draft::{ContainerDraft, fit};
 use super::forms::{CRON, TIMEZONE};
-use super::{Key, Section, Take, Text, Word, key, later, named, planned, planned_named, section};
+use super::{Key, Section, Take, Text, Word, key, later, named, planned, section};
 use super::{planned_word, word};
 use crate::schedule::{CatchUp, Cron, Overlap, Schedule, Zone};
 use crate::spec::{NetworkMode, Start, Type};
 
 pub(super) const SECTIONS: &[Section<ContainerDraft>] = &[
     named("labels", Text::Label, |_, _| (), "Free key-value pairs, shown and filtered by."),
-    planned_named("annotations", Text::Label, "Key-value pairs for hooks and OCI tools."),
+    named("annotations", Text::Label, |_, _| (), "Key-value pairs for other programs, shown by inspect."),
     section("schedule", "When a job runs by itself."),
     section("job", "Tries of a job's runs, and what is kept of them."),
 ];
@@ -42,8 +42,18 @@ pub(super) const KEYS: &[Key<ContainerDraft>] = &[
         "One label.",
     ),
     planned("name", "the file's", Take::Name(later), "Another name than the file's."),
-    planned("annotations.*", "", Take::Text(Text::Value, later), "One annotation."),
-    planned("profiles", "[]", Take::List(Text::Entry, later), "Profiles of the node in which it is there."),
+    key(
+        "annotations.*",
+        "",
+        Take::Text(Text::Value, |d, at, v| drop(d.unit.annotations.insert(at.to_owned(), v))),
+        "One annotation.",
+    ),
+    key(
+        "profiles",
+        "[]",
+        Take::List(Text::Entry, |d, _, v| d.unit.profiles = v),
+        "It is enabled only on a node that has one of these profiles.",
+    ),
     key(
         "instances",
         "[]",

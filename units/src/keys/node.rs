@@ -71,7 +71,12 @@ pub(super) const KEYS: &[Key<NodeDraft>] = &[
         "Modules loaded at boot.",
     ),
     planned("labels.*", "", Take::Text(Text::Value, later), "One label."),
-    planned("profiles", "[]", Take::List(Text::Entry, later), "Profiles of units that are active."),
+    key(
+        "profiles",
+        "[]",
+        Take::List(Text::Entry, |d, _, v| d.node.profiles = v),
+        "Profiles of units that are enabled.",
+    ),
     planned("machine_id", "\"persist\"", Take::Words(MACHINE_ID), "Where /etc/machine-id comes from."),
     planned("timezone", "\"UTC\"", Take::Text(Text::Form(&TIMEZONE), later), "Time zone of the node."),
     planned("time.servers", "those of DHCP", Take::List(Text::Hostname, later), "NTP servers."),

@@ -118,6 +118,18 @@ units/a.toml:15:1: error[BU0101]: unknown key 'memory.max'
 }
 
 #[test]
+fn what_is_not_text_is_told_with_its_place() {
+    let text = String::from_utf8_lossy(b"schema = 1\ndescription = \"caf\xe9\"\n[image\n").into_owned();
+    let checked = parse_set(&[file("node.toml", "schema = 1"), file("units/a.toml", &text)]);
+    let expected = [
+        "units/a.toml:2:19: error[BU0011]: byte 30 of the file begins no character of UTF-8",
+        "  = save the file as UTF-8",
+    ];
+    assert_eq!(shown(&checked), expected);
+    assert_eq!(checked.declared, None);
+}
+
+#[test]
 fn syntax_errors_have_the_right_place() {
     for (text, line, column) in [
         ("schema = 1\n[image\nref = \"x\"\n", 2, 7),

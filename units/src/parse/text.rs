@@ -7,7 +7,7 @@ use toml::de::{DeTable, DeValue};
 use toml_parser::lexer::TokenKind;
 
 use super::FILE_MAX;
-use crate::codes::{FILE_TOO_LARGE, NESTING, SYNTAX};
+use crate::codes::{FILE_TOO_LARGE, NESTING, NOT_TEXT, SYNTAX};
 use crate::fault::{FAULTS_MAX, Fault, Place};
 
 /// Levels of brackets, and of dots in one key: no key of the table needs more than four.
@@ -18,6 +18,12 @@ pub(super) fn parse<'t>(start: usize, text: &'t str, faults: &mut Vec<Fault>) ->
     if text.len() > FILE_MAX {
         let message = format!("the file has {} bytes; {FILE_MAX} are the most", text.len());
         faults.push(Fault::error(FILE_TOO_LARGE, Place(start..start), message));
+        return None;
+    }
+    if let Some(at) = text.find(char::REPLACEMENT_CHARACTER) {
+        let message = format!("byte {} of the file begins no character of UTF-8", at + 1);
+        let place = Place(start + at..start + at + char::REPLACEMENT_CHARACTER.len_utf8());
+        faults.push(Fault::error(NOT_TEXT, place, message).help("save the file as UTF-8"));
         return None;
     }
     if let Some(span) = find_deep_nesting(text) {

@@ -21,6 +21,9 @@ pub struct Node {
     pub memory_reserve: u64,
     /// Words appended to the kernel command line by the builder.
     pub kernel_append: Vec<String>,
+    /// Which of the units that name profiles are enabled.
+    #[serde(default)]
+    pub profiles: Vec<String>,
     /// Kernel modules loaded at boot beyond those that berth needs.
     pub kernel_modules: Vec<String>,
 }
@@ -32,6 +35,7 @@ impl Default for Node {
             uplink: Uplink::default(),
             stop_timeout: Duration::from_secs(30),
             memory_reserve: 32 << 20,
+            profiles: Vec::new(),
             kernel_append: Vec::new(),
             kernel_modules: Vec::new(),
         }

@@ -58,6 +58,10 @@ pub struct Supplies {
     pub env_files: Vec<EnvFile>,
     /// Variables of the image that are left out.
     pub env_unset: BTreeSet<String>,
+    /// Variables of the node that it has, too.
+    pub env_from_node: BTreeSet<String>,
+    /// Those of them that say by which proxy the world is reached.
+    pub env_proxy: bool,
     /// What it is told about itself.
     pub env_info: BTreeSet<EnvInfo>,
     /// By name, so that a drop-in can change one.
@@ -75,6 +79,8 @@ impl Default for Supplies {
         Self {
             env_files: Vec::new(),
             env_unset: BTreeSet::new(),
+            env_from_node: BTreeSet::new(),
+            env_proxy: false,
             env_info: BTreeSet::new(),
             secrets: BTreeMap::new(),
             configs: BTreeMap::new(),

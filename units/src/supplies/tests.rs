@@ -34,6 +34,9 @@ fn given(values: &[(Source, &str)]) -> Given {
         values: values.iter().map(value).collect(),
         ip: Some(Ipv4Addr::new(10, 0, 0, 7)),
         node: "edge".into(),
+        variables: [("SITE", "berlin"), ("HTTPS_PROXY", "http://p:3128"), ("HOME", "/")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into(),
         image_digest: Some("sha256:1".into()),
     }
 }
@@ -116,6 +119,26 @@ fn variables_come_from_files_secrets_and_the_node() {
         files.iter().map(|file| file.place.target.as_str()).collect::<Vec<_>>(),
         ["/run/secrets/filed"]
     );
+}
+
+#[test]
+fn variables_of_the_node_are_named_one_by_one() {
+    for (lines, expect) in [
+        ("", "BERTH_UNIT=web"),
+        ("env_from_node = [\"SITE\", \"NONE\"]", "SITE=berlin BERTH_UNIT=web"),
+        ("env_from_node = [\"SITE\"]\nenv.SITE = \"own\"", "SITE=own BERTH_UNIT=web"),
+        ("env_proxy = true", "HTTPS_PROXY=http://p:3128 BERTH_UNIT=web"),
+    ] {
+        let declared = set(lines);
+        let unit = &declared.units["web"];
+        let outside = outside(&declared, unit, &given(&[])).unwrap();
+        let config =
+            ImageConfig { cmd: vec!["x".into()], env: vec!["SITE=image".into()], ..Default::default() };
+        let launch = crate::launch::launch_with(unit, &config, &outside).unwrap();
+        let shown = launch.env.iter().skip(1).map(|(name, value)| format!("{name}={value}"));
+        let shown: Vec<_> = shown.filter(|line| line != "SITE=image").collect();
+        assert_eq!(shown.join(" "), expect);
+    }
 }
 
 #[test]

@@ -61,4 +61,25 @@ pub struct ImageConfig {
     /// Paths that the image wants to be volumes.
     #[serde(default)]
     pub volumes: Vec<String>,
+    /// HEALTHCHECK, which docker writes and the specification does not know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub healthcheck: Option<Healthcheck>,
+}
+
+/// `Healthcheck` of an image configuration, in docker's words. Times are nanoseconds, zero where none was said.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct Healthcheck {
+    /// `CMD` and a program with its arguments, `CMD-SHELL` and a line for a shell, or `NONE`.
+    pub test: Option<Vec<String>>,
+    /// From one run to the next.
+    pub interval: Option<i64>,
+    /// The longest run.
+    pub timeout: Option<i64>,
+    /// Failures after the start that do not count.
+    pub start_period: Option<i64>,
+    /// In place of the interval until then.
+    pub start_interval: Option<i64>,
+    /// Failures in a row that count.
+    pub retries: Option<i64>,
 }

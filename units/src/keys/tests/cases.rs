@@ -47,6 +47,7 @@ pub(super) const NODE_CASES: &[Case] = &[
         r#"["dns"]"#,
         105,
     ),
+    ("profiles", "", r#"["lab"]"#, r#"["Lab"]"#, 105),
     ("kernel.append", "", r#"["quiet"]"#, r#"["two words"]"#, 105),
     ("kernel.modules", "", r#"["dummy"]"#, r#"["a/b"]"#, 105),
 ];

@@ -13,6 +13,11 @@ const DEVICE: &str = "devices.d.source = \"/dev/ttyS1\"";
 
 pub(super) const CASES: &[Case] = &[
     ("process.nice", "", "-5", "20", 106),
+    ("env_from_node", "", r#"["SITE"]"#, r#"["9X"]"#, 105),
+    ("env_proxy", "", "true", "1", 104),
+    ("annotations.team", "", r#""shop""#, "[]", 104),
+    ("profiles", "", r#"["lab"]"#, r#"["Lab"]"#, 105),
+    ("image_healthcheck", "", r#""ignore""#, r#""none""#, 107),
     ("process.init", "", "true", "1", 104),
     ("process.init", "", "true", "\"yes\"", 104),
     ("process.stdin", "", r#""open""#, r#""tty""#, 107),

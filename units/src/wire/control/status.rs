@@ -59,6 +59,9 @@ pub struct UnitStatus {
     pub kind: String,
     /// What it is doing.
     pub state: State,
+    /// Its labels.
+    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
     /// Why it is in that state, for people.
     pub why: Option<String>,
     /// What it says of itself (`STATUS=` of sd_notify(3)).
@@ -285,6 +288,8 @@ impl std::fmt::Display for LastExit {
             (ExitReason::RuntimeMax, ..) => f.write_str("had run for runtime_max, stopped"),
             (ExitReason::StartTimeout, ..) => f.write_str("was not ready in time, killed"),
             (ExitReason::Unhealthy, ..) => f.write_str("unhealthy, ended"),
+            (ExitReason::Interrupted, ..) => f.write_str("interrupted"),
+            (ExitReason::Skipped, ..) => f.write_str("skipped"),
             (_, Some(code), _) => write!(f, "exit code {code}"),
             (_, None, Some(signal)) => write!(f, "killed by signal {signal}"),
             (_, None, None) => f.write_str("ended"),
