@@ -180,6 +180,8 @@ codes! {
     WAIT_PATH = 430, "path that nobody tells about",
         "The kernel sends no event when a file appears below /proc or /sys, so nobody could wait for it. Use \
          conditions.path_exists, or wait for the device itself.";
+    NO_SERVER = 431, "server that cannot be reached",
+        "wait_for.tcp connects from the node to the unit's address, and a unit with network.mode none has no address.";
     RAW_HAS_KEY = 440, "file of the cgroup that has a key",
         "The file is written by a key of its own, so the two would contradict each other. Use the key.";
     PARTITION_CPUS = 441, "partition without processors of its own",

@@ -13,6 +13,7 @@ use crate::health::Health;
 use crate::job::Ledger;
 use crate::life::Life;
 use crate::notify::Talk;
+use crate::spec::Server;
 use crate::supplies::Source;
 use crate::task::{Doing, Reloaded, Task};
 use crate::time::rfc3339;
@@ -95,6 +96,8 @@ pub struct Facts {
     pub looked: Moment,
     /// So many microseconds is the clock on the wall ahead of [`Moment`].
     pub wall_ahead: i64,
+    /// Servers that accept connections, for each unit that waits for them at present.
+    pub answering: BTreeMap<Name, BTreeSet<Server>>,
     /// A version of everything that units are given and that is there; it says nothing of the value.
     pub supplies: BTreeMap<Source, u64>,
 }

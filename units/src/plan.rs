@@ -25,7 +25,7 @@ use crate::task::{Task, needs_preparation, owes_post_stop};
 use crate::volumes::leftover;
 use crate::wire::net::fnv;
 pub use changes::changes;
-pub use facts::{asked_paths, awaited_paths};
+pub use facts::{asked_paths, awaited_paths, awaited_servers};
 pub use health::{is_healthy, readiness, watchdog_deadline};
 pub use view::View;
 
@@ -264,7 +264,7 @@ impl View<'_> {
             return None;
         }
         let name = unit.name.clone();
-        if let Some(fact) = facts::missing(&unit.wait_for, &self.observed.facts) {
+        if let Some(fact) = facts::missing(unit, &self.observed.facts) {
             let late = wait_deadline(unit, seen).is_some_and(|deadline| deadline <= now);
             return match seen.record.waits_since {
                 None => Some(Action::Wait(name)),
@@ -326,7 +326,7 @@ impl View<'_> {
             Life::Idle => {
                 let starts = |unit: &&Unit| is_wanted(unit, seen) && jobs::is_coming(unit, seen);
                 let unit = unit.filter(|unit| starts(unit) && !self.observed.draining)?;
-                facts::missing(&unit.wait_for, &self.observed.facts)?;
+                facts::missing(unit, &self.observed.facts)?;
                 let only = self.waits_for_unit(unit).is_none() && self.waits_for_supply(unit).is_none();
                 only.then(|| wait_deadline(unit, seen)).flatten()
             }

@@ -27,8 +27,8 @@ use crate::{Name, Reference};
 
 pub use health::{Check, Http, OnFailure, Probe, Ready, Role};
 pub use lifecycle::{
-    Arch, Conditions, Depends, Hook, Job, OnError, OnLimit, OnRestart, OnStop, OnUnmet, Place, Policy,
-    Reload, ReloadWay, Restart, Stop, StopMode, Strength, Type, Until, WaitFor,
+    Arch, Conditions, Depends, Hook, Host, Job, OnError, OnLimit, OnRestart, OnStop, OnUnmet, Place, Policy,
+    Reload, ReloadWay, Restart, Server, Stop, StopMode, Strength, Type, Until, WaitFor,
 };
 pub use network::{Attachment, Ipv4Net, LISTEN_FD, Listen, Network, NetworkMode, Port, Protocol, Socket};
 pub use node::{Node, Uplink, UplinkMode};

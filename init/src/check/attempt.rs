@@ -1,5 +1,6 @@
 //! One run of a check: begun, carried on when a descriptor of it is ready, given up when its time is over.
 
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use berth_runtime::ExecSpec;
@@ -66,9 +67,14 @@ impl Attempt {
             (Probe::Grpc(port), _) => {
                 Question::start(*port).map_or_else(|error| Self::Over(refused(&error)), Self::Grpc)
             }
-            (Probe::Tcp(port), _) => Connection::open(std::net::Ipv4Addr::LOCALHOST, *port, Vec::new())
-                .map_or_else(|error| Self::Over(refused(&error)), Self::Tcp),
+            (Probe::Tcp(port), _) => Self::reach(SocketAddrV4::new(Ipv4Addr::LOCALHOST, *port)),
+            (Probe::Reach(address), _) => Self::reach(*address),
         }
+    }
+
+    fn reach(address: SocketAddrV4) -> Self {
+        Connection::open(*address.ip(), address.port(), Vec::new())
+            .map_or_else(|error| Self::Over(refused(&error)), Self::Tcp)
     }
 
     /// Does what can be done without waiting; how it ended, once it has.

@@ -261,6 +261,7 @@ impl Supervisor {
         self.set_seen = Some(describe_set(&set));
         complete(&mut set.declared, &self.images, &self.leases);
         let before = std::mem::replace(&mut self.set, set);
+        self.end_waits_for_servers();
         volumes::settle(&self.set.declared);
         self.observed.volumes = if self.set.fault.is_none() { volumes::all() } else { BTreeMap::new() };
         // What netd has made already is not asked for again: of a large node that takes it seconds.

@@ -1,24 +1,26 @@
-//! The checkers: a process of ours for each running unit that has checks.
+//! The checkers: a process of ours for each running unit that has checks, and for each whose start waits for servers.
 //!
 //! They are PID 1's children, yet none outlives the supervisor that started it: its channel closes with us, and the
 //! next supervisor starts another one that goes on from the unit's record.
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::net::SocketAddrV4;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use berth_units::Name;
 use berth_units::health::{CheckSeen, Verdict, blame};
 use berth_units::observed::{Moment, Seen};
-use berth_units::spec::{Check, Probe, Unit};
+use berth_units::plan::awaited_servers;
+use berth_units::spec::{Check, Probe, Role, Server, Unit};
 use berth_units::wire::PACKET_MAX;
 use berth_units::wire::control::Exec;
 
 use super::container::{self, cgroup_dir};
 use super::daemons::wait;
 use super::poll::{Interest, Source};
-use super::{SYSTEM_CGROUPS, Supervisor, clock, program, signal};
+use super::{SYSTEM_CGROUPS, Supervisor, clock, network, program, signal};
 use crate::channel::{Channel, Received};
 use crate::check::{Order, Orders, Report};
 use crate::kmsg::Chain;
@@ -50,8 +52,14 @@ impl Checkers {
     }
 }
 
+/// In place of a run's number, which begins at 1: the start of the unit waits for servers.
+const BEFORE: u64 = 0;
+
 /// The run that has to be checked, if there is one.
 fn wanted(unit: Option<&Unit>, seen: &Seen) -> Option<u64> {
+    if unit.is_some_and(|unit| !awaited_servers(unit, seen).is_empty()) {
+        return Some(BEFORE);
+    }
     let has_checks = unit.is_some_and(|unit| !unit.health.is_empty());
     seen.record
         .run
@@ -69,6 +77,8 @@ impl Supervisor {
             .iter()
             .filter_map(|(name, seen)| Some((name.clone(), wanted(self.set.declared.units.get(name), seen)?)))
             .collect();
+        // What was found counts for the start that it was looked for.
+        self.observed.facts.answering.retain(|name, _| wanted.get(name) == Some(&BEFORE));
         let is_over = |name: &Name, checker: &mut Checker| wanted.get(name) != Some(&checker.run);
         for (name, _checker) in self.checkers.0.extract_if(.., is_over) {
             // Its channel closes here, which it takes for the end.
@@ -89,8 +99,18 @@ impl Supervisor {
         self.poll.forget(&Source::Checker(name.clone()));
     }
 
+    /// Servers may be others, or elsewhere, in another set.
+    pub(super) fn end_waits_for_servers(&mut self) {
+        let waits = self.checkers.0.iter().filter(|(_, checker)| checker.run == BEFORE);
+        let names: Vec<_> = waits.map(|(name, _)| name.clone()).collect();
+        for name in names {
+            self.end_checker(&name);
+        }
+        self.observed.facts.answering.clear();
+    }
+
     fn start_checker(&mut self, name: &Name, run: u64) {
-        let process = self.try_start_checker(name);
+        let process = self.try_start_checker(name, run);
         let fresh = Checker { run, process: None, failures: 0, next_try: clock::now() };
         let checker = self.checkers.0.entry(name.clone()).or_insert(fresh);
         match process {
@@ -102,11 +122,18 @@ impl Supervisor {
         }
     }
 
-    fn try_start_checker(&mut self, name: &Name) -> Result<(i32, Channel), String> {
+    fn try_start_checker(&mut self, name: &Name, run: u64) -> Result<(i32, Channel), String> {
         let text = |error: &dyn std::error::Error| Chain(error).to_string();
-        let orders = self.orders(name)?;
-        let pid = self.observed.units.get(name).and_then(|seen| seen.record.run.as_ref()).map(|run| run.pid);
-        let netns = open_netns(pid.unwrap_or_default(), &cgroup_dir(name)).map_err(|error| text(&error))?;
+        let (orders, netns) = match run {
+            // From the node: there is no network of the unit yet.
+            BEFORE => (self.orders_before(name)?, File::open("/proc/self/ns/net").map(OwnedFd::from)),
+            _ => {
+                let seen = self.observed.units.get(name);
+                let pid = seen.and_then(|seen| seen.record.run.as_ref()).map(|run| run.pid);
+                (self.orders(name)?, open_netns(pid.unwrap_or_default(), &cgroup_dir(name)))
+            }
+        };
+        let netns = netns.map_err(|error| text(&error))?;
         let orders = program::memory_file(&orders).map_err(|error| text(&error))?;
         let (ours, theirs) = Channel::pair().map_err(|error| text(&error))?;
         let cgroup =
@@ -132,6 +159,32 @@ impl Supervisor {
             checks.insert(check_name.clone(), self.order(unit, check, seen, run.pid)?);
         }
         Ok(Orders { started: run.started, checks })
+    }
+
+    /// The servers that a start waits for, each a check by the words of the unit's file.
+    fn orders_before(&self, name: &Name) -> Result<Orders, String> {
+        let unit = self.set.declared.units.get(name).ok_or("it is no longer declared")?;
+        let mut checks = BTreeMap::new();
+        for server in &unit.wait_for.tcp {
+            let address = network::address_of(&self.set.declared, &self.leases, &server.host);
+            let address = address.ok_or_else(|| format!("'{server}' has no address"))?;
+            let probe = Probe::Reach(SocketAddrV4::new(address, server.port));
+            let check = Check { probe, role: Role::Ready, failures: 1, ..Check::default() };
+            checks.insert(server.to_string(), Order { check, seen: CheckSeen::default(), exec: None });
+        }
+        Ok(Orders { started: clock::now(), checks })
+    }
+
+    /// A server that a start waits for answers, or does not any more.
+    fn server_said(&mut self, name: &Name, Report { check, seen }: &Report) {
+        let Some(server) = Server::parse(check) else {
+            return;
+        };
+        let answering = self.observed.facts.answering.entry(name.clone()).or_default();
+        match seen.verdict {
+            Verdict::Passing => drop(answering.insert(server)),
+            _ => drop(answering.remove(&server)),
+        }
     }
 
     fn order(&self, unit: &Unit, check: &Check, seen: CheckSeen, pid: i32) -> Result<Order, String> {
@@ -174,7 +227,11 @@ impl Supervisor {
         }
     }
 
-    fn checker_said(&mut self, name: &Name, Report { check, seen }: Report) {
+    fn checker_said(&mut self, name: &Name, report: Report) {
+        if self.checkers.0.get(name).is_some_and(|checker| checker.run == BEFORE) {
+            return self.server_said(name, &report);
+        }
+        let Report { check, seen } = report;
         let checks = self.observed.units.get_mut(name).map(|seen| &mut seen.record.health.checks);
         let Some(known) = checks.and_then(|checks| checks.get_mut(&check)) else {
             return;

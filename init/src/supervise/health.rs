@@ -79,5 +79,6 @@ fn target(probe: &Probe) -> String {
         Probe::Http(http) => format!("http://{}:{}{}", http.address, http.port, http.path),
         Probe::Grpc(port) => format!("grpc port {port}"),
         Probe::Tcp(port) => format!("tcp port {port}"),
+        Probe::Reach(address) => format!("tcp {address}"),
     }
 }

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use berth_units::Name;
 use berth_units::addresses::Leases;
-use berth_units::spec::{Declared, Ipv4Net, NetworkMode, Unit};
+use berth_units::spec::{Declared, Host, Ipv4Net, NetworkMode, Unit};
 use berth_units::wire::net::{Interface, NetState, PublishedPort, host_ifname};
 
 /// The networks of a unit in the order of its interfaces.
@@ -16,6 +16,20 @@ fn networks_of(unit: &Unit) -> impl Iterator<Item = &Name> {
 /// The addresses of a unit, in the order of its interfaces.
 pub fn addresses(unit: &Unit, leases: &Leases) -> Vec<Ipv4Addr> {
     networks_of(unit).filter_map(|network| leases.get(network, &unit.name)).collect()
+}
+
+/// Where the node reaches a server: of a unit in another one's network it is that one's address.
+pub fn address_of(declared: &Declared, leases: &Leases, host: &Host) -> Option<Ipv4Addr> {
+    let name = match host {
+        Host::Address(address) => return Some(*address),
+        Host::Unit(name) => name,
+    };
+    let unit = declared.units.get(name)?;
+    let unit = unit.network.owner().and_then(|owner| declared.units.get(owner)).unwrap_or(unit);
+    match unit.network {
+        NetworkMode::Host => Some(Ipv4Addr::LOCALHOST),
+        _ => addresses(unit, leases).first().copied(),
+    }
 }
 
 /// Everything that netd should make so; units in `closing` take no new connections at their ports.
@@ -106,6 +120,8 @@ mod tests {
         let file = |path: &str, text: &str| SourceFile { path: path.into(), text: text.into() };
         let checked = parse_set(&[
             file("node.toml", "schema = 1\nhostname = \"edge\"\n"),
+            file("units/side.toml", "schema = 1\n[image]\nref = \"a\"\n[network]\nmode = \"unit:web\"\n"),
+            file("units/agent.toml", "schema = 1\n[image]\nref = \"a\"\n[network]\nmode = \"host\"\n"),
             file("units/apps.toml", "schema = 1\nkind = \"network\"\n[ipv4]\nsubnet = \"10.9.0.0/24\"\n"),
             file(
                 "units/web.toml",
@@ -115,6 +131,13 @@ mod tests {
         ]);
         let declared = checked.declared.unwrap_or_else(|| panic!("{:?}", checked.diagnostics));
         let (leases, _) = assign(&declared, &Leases::default());
+        let unit = |name: &str| Host::Unit(Name::parse(name).unwrap());
+        assert_eq!(address_of(&declared, &leases, &unit("web")), Some(Ipv4Addr::new(10, 9, 0, 7)));
+        assert_eq!(address_of(&declared, &leases, &unit("side")), Some(Ipv4Addr::new(10, 9, 0, 7)));
+        assert_eq!(address_of(&declared, &leases, &unit("agent")), Some(Ipv4Addr::LOCALHOST));
+        assert_eq!(address_of(&declared, &leases, &unit("nobody")), None);
+        let resolv = |name: &str| etc_files(&declared, &leases, &declared.units[name]).pop().unwrap().1;
+        assert_eq!(resolv("side"), resolv("web"));
         let closing = [Name::parse("web").unwrap()].into();
         assert!(wanted(&declared, &leases, &closing).ports.is_empty());
         let state = wanted(&declared, &leases, &BTreeSet::new());

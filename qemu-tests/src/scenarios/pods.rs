@@ -54,6 +54,8 @@ fn write_units(appliance: &Appliance, pod_port: u16, drain_port: u16) -> Outcome
         "[hooks.pre_start]\nexec = [\"/probe\", \"exit\", \"7\"]\n[restart]\npolicy = \"never\"\n",
     )?;
     manual("tardy", &["sleep"], "[hooks.pre_start]\nexec = [\"/probe\", \"exit-after\", \"8\", \"0\"]\n")?;
+    manual("late", &["serve", "9100"], "")?;
+    manual("patient", &["sleep"], "[wait_for]\ntcp = [\"late:9100\", \"owner:9000\"]\n")?;
     let drain = format!("{}[stop]\ndelay = \"8s\"\n", port(drain_port, 9001));
     Ok(appliance.probe("drain", &["serve", "9001"], &drain)?)
 }
@@ -68,6 +70,7 @@ pub fn units_share_a_network_and_are_prepared_and_drained(lab: &mut Lab) -> Outc
     owner_takes_guest_along(&mut vm)?;
     hooks_run_in_order(&mut vm)?;
     hooks_live_through_a_new_supervisor(&mut vm)?;
+    servers_are_waited_for(&mut vm)?;
     connections_are_drained(&mut vm, drain_port)
 }
 
@@ -177,6 +180,18 @@ fn hooks_live_through_a_new_supervisor(vm: &mut Vm) -> Outcome {
     vm.wait_unit("tardy", "prepared", SOON, runs)?;
     vm.berth(&["stop", "tardy"], b"")?.ok()?;
     vm.wait_unit("tardy", "called off", SOON, |unit| unit.state == State::Stopped && !runs(unit)).map(drop)
+}
+
+/// `patient` starts when `late` accepts connections, whoever waits for it by then.
+fn servers_are_waited_for(vm: &mut Vm) -> Outcome {
+    vm.berth(&["start", "--no-wait", "patient"], b"")?.ok()?;
+    let waits = |unit: &UnitStatus| unit.why.as_deref().is_some_and(|why| why.contains("'late:9100'"));
+    vm.wait_unit("patient", "waiting", SOON, waits)?;
+    replace_supervisor(vm)?;
+    let patient = vm.unit("patient")?;
+    ensure!(waits(&patient) && patient.pid.is_none(), "'patient': {} {:?}", patient.state, patient.why);
+    vm.berth(&["start", "late"], b"")?.ok()?;
+    vm.wait_ready(&["late", "patient"])
 }
 
 /// A connection that is there goes on while no new one comes; then the unit stops, and its port comes back with it.

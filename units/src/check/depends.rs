@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Set;
 use crate::Name;
 use crate::codes::{
-    CHAIN_LOOP, CONFLICT_AND_ORDER, CONFLICT_AT_BOOT, CYCLE, SELF_DEPENDENCY, UNKNOWN_UNIT, WAITS_FOR_IDLE,
-    WRONG_KIND,
+    CHAIN_LOOP, CONFLICT_AND_ORDER, CONFLICT_AT_BOOT, CYCLE, NO_SERVER, SELF_DEPENDENCY, UNKNOWN_UNIT,
+    WAITS_FOR_IDLE, WRONG_KIND,
 };
 use crate::diagnostic::Code;
 use crate::fault::{Fault, Place};
 use crate::nearest::nearest;
 use crate::resolve::Origin;
-use crate::spec::{Start, Strength, Type, Unit};
+use crate::spec::{Host, NetworkMode, Start, Strength, Type, Unit};
 
 /// A key that names other units, and what the name means there.
 struct Reference<'u> {
@@ -41,7 +41,16 @@ fn references(unit: &Unit) -> impl Iterator<Item = Reference<'_>> {
     let listed = lists.into_iter().flat_map(|(key, names, firm)| {
         names.iter().map(move |name| Reference { name, key: key.to_owned(), firm, waits: false })
     });
-    depends.chain(listed)
+    let servers = unit.wait_for.tcp.iter().filter_map(|server| match &server.host {
+        Host::Unit(name) => Some(Reference { name, key: "wait_for.tcp".to_owned(), firm: true, waits: true }),
+        Host::Address(_) => None,
+    });
+    depends.chain(listed).chain(servers)
+}
+
+/// The units whose servers a start waits for.
+fn servers_of(unit: &Unit) -> impl Iterator<Item = &Name> {
+    references(unit).filter(|reference| reference.key == "wait_for.tcp").map(|reference| reference.name)
 }
 
 /// The key by which a unit depends on another: who is in its network need not say so.
@@ -86,6 +95,10 @@ fn check_reference(
                 None => fault.help(format!("add {other}.toml, or take the name out")),
             })
         }
+        Some("a container") if reference.key == "wait_for.tcp" && is_unreachable(set, other) => {
+            let message = format!("'{other}' has no network in which somebody could reach it");
+            Some(Fault::error(NO_SERVER, place, message))
+        }
         Some("a container") if reference.waits => {
             let needed = set.declared.units.get(other)?;
             let idle = starts(unit) && !starts(needed);
@@ -102,6 +115,13 @@ fn check_reference(
             format!("a unit cannot depend on '{other}', which is {kind}"),
         )),
     }
+}
+
+/// Whether nobody can connect to a unit from outside.
+fn is_unreachable(set: &Set<'_>, name: &Name) -> bool {
+    let unit = set.declared.units.get(name);
+    let owner = unit.and_then(|unit| unit.network.owner()).and_then(|owner| set.declared.units.get(owner));
+    owner.or(unit).is_some_and(|unit| unit.network == NetworkMode::None)
 }
 
 /// Whether a unit starts with the node.
@@ -146,7 +166,9 @@ pub(super) fn check_cycles(set: &Set<'_>, faults: &mut Vec<Fault>) {
     let mut order = Edges::new();
     for (name, unit) in &set.declared.units {
         let own = unit.depends.keys().map(|on| (on, name, "depends"));
-        order.entry(name).or_default().extend(own.chain(unit.after.iter().map(|on| (on, name, "after"))));
+        let servers = servers_of(unit).map(|on| (on, name, "wait_for.tcp"));
+        let after = unit.after.iter().map(|on| (on, name, "after"));
+        order.entry(name).or_default().extend(own.chain(after).chain(servers));
         for later in &unit.before {
             order.entry(later).or_default().push((name, name, "before"));
         }

@@ -71,6 +71,22 @@ fn networks_of_others() {
 }
 
 #[test]
+fn servers_that_are_waited_for() {
+    check(&["a:wait_for.tcp = ['b:80', '10.0.0.1:80']", "b:"], &[]);
+    check(&["a:wait_for.tcp = ['a:80']"], &["a:3 BU0203 unit 'a' names itself"]);
+    check(&["a:wait_for.tcp = ['c:80']"], &["a:3 BU0201 unit 'c' does not exist"]);
+    check(&["a:wait_for.tcp = ['b:80']", "b:depends.a = {}"], &["a:3 BU0204 dependency cycle: a -> b -> a"]);
+    check(
+        &["a:wait_for.tcp = ['b:80']", "b:network.mode = 'none'"],
+        &["a:3 BU0431 'b' has no network in which somebody could reach it"],
+    );
+    check(
+        &["a:wait_for.tcp = ['b:80']", "b:start = 'manual'"],
+        &["a:3 BU0206 unit 'a' waits for 'b', which is only started by hand"],
+    );
+}
+
+#[test]
 fn dependencies() {
     check(&["a:depends.b = {}", "b:"], &[]);
     check(&["a:depends.bb = {}", "b:"], &["a:3 BU0201 unit 'bb' does not exist"]);

@@ -9,6 +9,7 @@ use crate::path::parse_absolute;
 use crate::quantity::parse_duration;
 use crate::schedule::{Cron, Zone};
 use crate::signal::parse_signal;
+use crate::spec::Server;
 
 /// A form of string.
 #[derive(Debug)]
@@ -247,6 +248,13 @@ pub(super) static LISTEN: Form = written(
         _ => false,
     },
     "write \"tcp:ADDRESS:PORT\", \"udp:ADDRESS:PORT\" or \"unix:/path\"",
+);
+
+pub(super) static SERVER: Form = written(
+    "a server such as \"db:5432\"",
+    "^[a-z0-9][a-z0-9.@-]*:[0-9]{1,5}$",
+    |text| Server::parse(text).is_some(),
+    "write \"UNIT:PORT\" or \"ADDRESS:PORT\" with an IPv4 address",
 );
 
 pub(super) static DEVICE_RULE: Form = written(

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::draft::ContainerDraft;
+use super::forms::SERVER;
 use super::{Key, Section, Take, Text, Word, key, later, named, planned, planned_word, section, word};
 use crate::Name;
-use crate::spec::{Arch, Depends, OnRestart, OnStop, OnUnmet, Strength, Until};
+use crate::spec::{Arch, Depends, OnRestart, OnStop, OnUnmet, Server, Strength, Until};
 
 pub(super) const SECTIONS: &[Section<ContainerDraft>] = &[
     named("depends", Text::Unit, |d, at| depend(d, at, |_| ()), "Units that it depends on, by name."),
@@ -59,7 +60,14 @@ pub(super) const KEYS: &[Key<ContainerDraft>] = &[
         Take::List(Text::Device, |d, _, v| d.unit.wait_for.devices = v),
         "Devices that have to exist.",
     ),
-    planned("wait_for.tcp", "[]", Take::List(Text::Line, later), "Servers that have to answer, \"db:5432\"."),
+    key(
+        "wait_for.tcp",
+        "[]",
+        Take::List(Text::Form(&SERVER), |d, _, v| {
+            d.unit.wait_for.tcp = v.iter().filter_map(|server| Server::parse(server)).collect()
+        }),
+        "Servers that have to accept connections.",
+    ),
     key(
         "wait_for.timeout",
         "\"2m\"",

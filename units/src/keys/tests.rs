@@ -158,6 +158,8 @@ const CONTAINER_CASES: &[Case] = &[
     ("after", "", r#"["other"]"#, r#"["*"]"#, 105),
     ("before", "", r#"["other"]"#, "[1]", 104),
     ("conflicts", "start = \"manual\"", r#"["other"]"#, r#"[""]"#, 105),
+    ("wait_for.tcp", "", r#"["other:80", "10.0.0.1:5432"]"#, r#"["db.example:80"]"#, 105),
+    ("wait_for.tcp", "", r#"["other:80"]"#, r#"["nobody:80"]"#, 201),
     ("wait_for.network", "", r#""online""#, r#""up""#, 107),
     ("wait_for.time", "", "true", r#""set""#, 104),
     ("wait_for.paths", "", r#"["/data/x"]"#, r#"["x"]"#, 105),

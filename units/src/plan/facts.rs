@@ -1,11 +1,13 @@
 //! Facts outside of the set: those that a start waits for, and those on which it depends whether there is one.
 
 use crate::human;
-use crate::observed::Facts;
-use crate::spec::{Conditions, Unit, WaitFor};
+use crate::life::Life;
+use crate::observed::{Facts, Seen};
+use crate::spec::{Conditions, Server, Unit};
 
 /// The first fact that a start still waits for, in words.
-pub(super) fn missing(wait: &WaitFor, facts: &Facts) -> Option<String> {
+pub(super) fn missing(unit: &Unit, facts: &Facts) -> Option<String> {
+    let wait = &unit.wait_for;
     if wait.online && !facts.online {
         return Some("waits for an address of the uplink".to_owned());
     }
@@ -13,7 +15,18 @@ pub(super) fn missing(wait: &WaitFor, facts: &Facts) -> Option<String> {
         return Some("waits for the clock to be set".to_owned());
     }
     let mut paths = wait.paths.iter().chain(&wait.devices);
-    paths.find(|path| !facts.paths.contains(*path)).map(|path| format!("waits for '{path}'"))
+    if let Some(path) = paths.find(|path| !facts.paths.contains(*path)) {
+        return Some(format!("waits for '{path}'"));
+    }
+    let answers = |server: &&Server| facts.answering.get(&unit.name).is_some_and(|all| all.contains(server));
+    let silent = wait.tcp.iter().find(|server| !answers(server))?;
+    Some(format!("waits for '{silent}' to accept connections"))
+}
+
+/// The servers that somebody has to try to reach now, because a start waits for them.
+pub fn awaited_servers<'u>(unit: &'u Unit, seen: &Seen) -> &'u [Server] {
+    let waits = seen.record.life == Life::Idle && seen.record.waits_since.is_some();
+    if waits { &unit.wait_for.tcp } else { &[] }
 }
 
 /// The first condition that does not hold, in words.
@@ -55,7 +68,13 @@ pub fn asked_paths(unit: &Unit) -> impl Iterator<Item = &String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::Arch;
+    use crate::observed::Moment;
+    use crate::spec::{Arch, WaitFor};
+    use crate::{Name, Reference};
+
+    fn server(text: &str) -> Vec<Server> {
+        vec![Server::parse(text).unwrap()]
+    }
 
     fn facts() -> Facts {
         Facts {
@@ -74,22 +93,37 @@ mod tests {
     #[test]
     fn each_missing_fact_is_named() {
         let wait = |set: fn(&mut WaitFor)| {
-            let mut wait = WaitFor::default();
-            set(&mut wait);
-            wait
+            let mut unit = Unit::new(Name::parse("a").unwrap(), Reference::parse("probe").unwrap());
+            set(&mut unit.wait_for);
+            unit
         };
-        let rows: [(WaitFor, Option<&str>); 5] = [
+        let rows: [(Unit, Option<&str>); 6] = [
             (wait(|_| ()), None),
             (wait(|w| w.online = true), Some("waits for an address of the uplink")),
             (wait(|w| w.time = true), Some("waits for the clock to be set")),
             (wait(|w| w.paths = vec!["/data/x".into()]), Some("waits for '/data/x'")),
             (wait(|w| w.devices = vec!["/dev/y".into()]), Some("waits for '/dev/y'")),
+            (wait(|w| w.tcp = server("db:1")), Some("waits for 'db:1' to accept connections")),
         ];
-        for (wait, expect) in rows {
-            assert_eq!(missing(&wait, &Facts::default()).as_deref(), expect);
-            let there = Facts { paths: ["/data/x".to_owned(), "/dev/y".to_owned()].into(), ..facts() };
-            assert_eq!(missing(&wait, &there), None);
+        for (unit, expect) in rows {
+            assert_eq!(missing(&unit, &Facts::default()).as_deref(), expect);
+            let answering = [(unit.name.clone(), server("db:1").into_iter().collect())].into();
+            let paths = ["/data/x".to_owned(), "/dev/y".to_owned()].into();
+            let there = Facts { paths, answering, ..facts() };
+            assert_eq!(missing(&unit, &there), None);
         }
+    }
+
+    #[test]
+    fn servers_are_tried_while_nothing_else_is_missing() {
+        let mut unit = Unit::new(Name::parse("a").unwrap(), Reference::parse("probe").unwrap());
+        unit.wait_for.tcp = server("10.0.0.1:80");
+        let mut seen = Seen::default();
+        assert_eq!(awaited_servers(&unit, &seen), []);
+        seen.record.waits_since = Some(Moment(1));
+        assert_eq!(awaited_servers(&unit, &seen), server("10.0.0.1:80"));
+        seen.record.life = Life::Ready;
+        assert_eq!(awaited_servers(&unit, &seen), []);
     }
 
     #[test]

@@ -284,7 +284,7 @@ impl<'w> View<'w> {
         }
         self.waits_for_unit(unit)
             .or_else(|| self.waits_for_supply(unit))
-            .or_else(|| facts::missing(&unit.wait_for, &self.observed.facts))
+            .or_else(|| facts::missing(unit, &self.observed.facts))
             .or_else(|| self.waits_for_room(unit))
     }
 

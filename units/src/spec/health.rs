@@ -1,6 +1,6 @@
 //! When a unit is ready, and how its health is looked at.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -69,6 +69,8 @@ pub enum Probe {
     Grpc(u16),
     /// Somebody accepts connections on this port of the container's loopback address.
     Tcp(u16),
+    /// The same at this address: `wait_for.tcp`.
+    Reach(SocketAddrV4),
 }
 
 /// `health.NAME.http` and what belongs to it.

@@ -1,8 +1,12 @@
 //! When a unit starts and ends beside others: dependencies, facts it waits for, conditions, restarts.
 
+use std::fmt;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use serde::Serialize;
+
+use crate::Name;
 
 /// `type`: what its process is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -100,6 +104,8 @@ pub struct WaitFor {
     pub paths: Vec<String>,
     /// The same below /dev.
     pub devices: Vec<String>,
+    /// Servers that have to accept connections.
+    pub tcp: Vec<Server>,
     /// Over it the start has failed. Zero: no limit.
     pub timeout: Duration,
 }
@@ -111,7 +117,47 @@ impl Default for WaitFor {
             time: false,
             paths: Vec::new(),
             devices: Vec::new(),
+            tcp: Vec::new(),
             timeout: Duration::from_secs(120),
+        }
+    }
+}
+
+/// One of `wait_for.tcp`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Server {
+    /// Where it is.
+    pub host: Host,
+    /// Its port there.
+    pub port: u16,
+}
+
+/// Where a server is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub enum Host {
+    /// At an address.
+    Address(Ipv4Addr),
+    /// In a unit of this node.
+    Unit(Name),
+}
+
+impl Server {
+    /// `db:5432` or `192.168.1.7:5432`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (host, port) = text.rsplit_once(':')?;
+        let is_plain = port.bytes().all(|digit| digit.is_ascii_digit());
+        let port = port.parse().ok().filter(|port| is_plain && *port > 0)?;
+        let address = host.parse().map(Host::Address);
+        let host = address.ok().or_else(|| Name::parse(host).ok().map(Host::Unit))?;
+        Some(Self { host, port })
+    }
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.host {
+            Host::Address(address) => write!(f, "{address}:{}", self.port),
+            Host::Unit(unit) => write!(f, "{unit}:{}", self.port),
         }
     }
 }

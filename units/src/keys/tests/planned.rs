@@ -33,6 +33,7 @@ pub(in crate::keys) const FORMS: &[Sample] = &[
         &["10.0.0.1", "unit:Web", "10.0.0.0/8:0/tcp", "10.0.0.0/8:443", "10.0.0.0/8:9-8/tcp"],
     ),
     ("a socket", &["tcp:0.0.0.0:80", "tcp:[::]:80", "unix:/run/x.sock"], &["0.0.0.0:80", "tcp:80", "unix:x"]),
+    ("a server", &["db:5432", "10.0.0.1:1"], &["db", "db:0", "db:65536", ":80", "[::1]:80", "db:+80"]),
     ("a rule for devices", &["c 188:* rw", "b *:* rwm"], &["c 188 rw", "d 1:1 r", "c 1:1 wr", "c 1:1 "]),
     ("a way of access", &["rw", "r", "rwm"], &["wr", "", "x"]),
     ("a CDI device", &["nvidia.com/gpu=0", "example.com/card=all"], &["gpu=0", "nvidia.com/gpu", "a/b=c d"]),
