@@ -2,6 +2,7 @@
 //!
 //! Under TCG everything is slow, and other work on the machine makes it slower: compare figures of one run.
 
+mod idle;
 mod scale;
 
 use std::fs;
@@ -18,16 +19,20 @@ const BOOTS: usize = 3;
 const STARTS: usize = 12;
 const IDLE: usize = 20;
 
-/// Measures and prints; with the word `scale` only what needs many units.
+/// Measures and prints; with the word `scale` only what needs many units, with `idle` only who wakes up.
 pub fn run(words: &[&str]) -> Outcome {
     if words.contains(&"scale") {
         return scale::run();
+    }
+    if words.contains(&"idle") {
+        return idle::run();
     }
     print_boot(&boot_times()?);
     print_sizes()?;
     let (pss, starts) = with_idle_containers()?;
     print_memory(&pss);
     print_starts(starts);
+    idle::run()?;
     scale::run()
 }
 

@@ -23,6 +23,7 @@ const USAGE: &str = "usage: probe COMMAND
   report                    what this process sees, as JSON
   status FIELD              a field of /proc/self/status
   pss PROC PREFIX           KiB and name of PID 1 and of processes named so
+  wake-ups PROC PREFIX SECONDS  how often each of those gave up the processor in that time
   sleep [SECONDS]           wait, reaping orphans
   exit CODE                 end with a code
   abort                     end with SIGABRT
@@ -81,6 +82,7 @@ fn run(words: &[&str]) -> Result<u8, Box<dyn Error>> {
         ["report"] => report::print(),
         ["status", field] => report::print_status(field),
         ["pss", proc, prefix] => report::print_pss(proc, prefix),
+        ["wake-ups", proc, prefix, seconds] => report::print_wake_ups(proc, prefix, seconds.parse()?),
         ["list", path] => report::list(path),
         ["sleep"] => load::sleep(),
         ["sleep", seconds] => load::sleep_for(seconds.parse()?),

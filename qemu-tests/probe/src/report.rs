@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
 
 use berth_probe::{Mount, Report};
 
@@ -63,6 +64,31 @@ pub fn print_pss(proc: &str, prefix: &str) -> Outcome {
         }
     }
     Ok(())
+}
+
+/// Prints how often PID 1 and each process whose name begins so waited for something anew within that time: the
+/// growth of voluntary_ctxt_switches (proc_pid_status(5)), with the name. One that is new or gone is not counted.
+pub fn print_wake_ups(proc: &str, prefix: &str, seconds: u64) -> Outcome {
+    let before = waits(proc, prefix);
+    std::thread::sleep(Duration::from_secs(seconds));
+    for (pid, (name, count)) in waits(proc, prefix) {
+        if let Some((_, earlier)) = before.get(&pid) {
+            println!("{} {name}", count.saturating_sub(*earlier));
+        }
+    }
+    Ok(())
+}
+
+/// Name and voluntary switches by process.
+fn waits(proc: &str, prefix: &str) -> BTreeMap<u32, (String, u64)> {
+    let waits = |pid: u32| {
+        let status = text(&format!("{proc}/{pid}/status"));
+        let field = |name: &str| Some(status.lines().find_map(|line| line.strip_prefix(name))?.trim());
+        let name = field("Name:")?;
+        let count = field("voluntary_ctxt_switches:")?.parse().ok()?;
+        (pid == 1 || name.starts_with(prefix)).then(|| (pid, (name.to_owned(), count)))
+    };
+    numbers(proc).into_iter().filter_map(waits).collect()
 }
 
 /// A file's text; empty when it cannot be read, which is a result too.
