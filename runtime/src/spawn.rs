@@ -67,6 +67,8 @@ pub struct Held {
     pub pidfd: OwnedFd,
     /// Its network namespace when it has its own (and has not ended already).
     pub netns: Option<OwnedFd>,
+    /// The file system that its supplies are in, to be kept for [`crate::resupply`].
+    pub scratch: Option<OwnedFd>,
     /// As [`Running::status`]: a failure may be known before the release.
     pub status: OwnedFd,
     go: OwnedFd,
@@ -108,6 +110,9 @@ pub fn spawn(spec: &Spec, stdio: &Stdio<'_>) -> Result<Held, SpawnError> {
         Network::Private => Namespaces::ContainerAndNetwork,
         Network::Host | Network::Join(_) => Namespaces::Container,
     };
+    let scratch = plan.root.as_ref().filter(|root| !root.supplies.is_empty());
+    let scratch = scratch.map(|root| root.scratch.try_clone()).transpose();
+    let scratch = scratch.map_err(system("copy a descriptor"))?;
     let birth = Birth { namespaces, clone_parent: spec.clone_parent, cgroup: Some(cgroup.as_fd()) };
     let (pid, pidfd) =
         clone3(&birth, || child::run(&plan, &mut work)).map_err(system("clone a container"))?;
@@ -120,5 +125,5 @@ pub fn spawn(spec: &Spec, stdio: &Stdio<'_>) -> Result<Held, SpawnError> {
         Network::Host | Network::Join(_) => None,
     };
     let go = ends.go.ok_or_else(|| system("make a pipe")(io::Error::from(io::ErrorKind::BrokenPipe)))?;
-    Ok(Held { pid, pidfd, netns, status: ends.status, go })
+    Ok(Held { pid, pidfd, netns, scratch, status: ends.status, go })
 }

@@ -70,6 +70,7 @@ pub(crate) fn container(draft: ContainerDraft, origin: &Origin, faults: &mut Vec
     health::check_ready(&unit, &checks, origin, faults);
     check_targets(&unit, origin, faults);
     supplies::check_targets(&unit, origin, faults);
+    supplies::check_reload(&unit, origin, faults);
     check_rootfs(&unit, origin, faults);
     check_oom(&mut unit, origin, faults);
     unit.devices = devices::finish(&devices, &unit, origin, faults);

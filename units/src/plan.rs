@@ -91,6 +91,8 @@ pub enum Action {
     RenewAt(Name, Option<Moment>),
     /// Start it anew, because of something that it was given: what.
     Renew(Name, String),
+    /// Give it that anew, and have it reload.
+    Resupply(Name, String),
     /// Forget a unit that is no longer declared and has no process.
     Forget(Name),
     /// Delete a volume that is no longer declared.
@@ -140,6 +142,7 @@ impl fmt::Display for Action {
             Self::Reconsider(unit) => write!(f, "give {unit} another try: it has changed"),
             Self::RenewAt(unit, Some(_)) => write!(f, "restart {unit} soon: what it was given has changed"),
             Self::RenewAt(unit, None) => write!(f, "leave {unit} as it is: what it was given is as it was"),
+            Self::Resupply(unit, what) => write!(f, "reload {unit}: {what} has changed"),
             Self::Renew(unit, what) => write!(f, "restart {unit}: {what} has changed"),
             Self::Forget(unit) => write!(f, "forget {unit}"),
             Self::Discard(volume) => write!(f, "delete volume {volume}"),
@@ -319,7 +322,7 @@ impl View<'_> {
             Life::Held | Life::SetUp => start_deadline(unit?, seen),
             Life::Running | Life::Ready => {
                 let start = start_deadline(unit?, seen).filter(|_| record.life == Life::Running);
-                let renewal = record.run.as_ref().and_then(|run| run.renew_at);
+                let renewal = supplies::renewal(unit?, seen);
                 let others = [runtime_deadline(unit?, seen), watchdog_deadline(unit?, seen), renewal];
                 others.into_iter().chain([start, tasks::task_deadline(seen)]).flatten().min()
             }

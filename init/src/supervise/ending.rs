@@ -65,6 +65,8 @@ impl Supervisor {
         self.close_kept("status", name, &Source::Status(name.clone()));
         self.close_kept("ready", name, &Source::ReadyLine(name.clone()));
         self.close_notify(name);
+        // Nothing of it is to be written any more, and what is in it is memory.
+        drop(self.link.forget(&fd_name("supplies", name)));
         self.task_status.remove(name);
         self.drift.end_writer(name);
         drop(self.link.forget(&fd_name("hook", name)));

@@ -48,6 +48,7 @@ impl Supervisor {
             Action::Gather(name) => self.gather(name),
             Action::Reconsider(name) => self.reconsider(name),
             Action::RenewAt(name, at) => self.note_renewal(name, *at),
+            Action::Resupply(name, what) => self.resupply(name, what),
             Action::Renew(name, what) => self.renew(name, what),
             Action::Forget(name) => self.forget(name),
             Action::Discard(volume) => self.discard(volume),
@@ -95,7 +96,7 @@ impl Supervisor {
     }
 
     /// An end that is asked for, after which it starts again.
-    fn renew(&mut self, name: &Name, what: &str) {
+    pub(super) fn renew(&mut self, name: &Name, what: &str) {
         notice!("{what} of '{name}' has changed; restarting it");
         self.stop(name);
     }
@@ -134,7 +135,7 @@ impl Supervisor {
         }
         self.save(name);
         self.untell_log(name);
-        for what in ["status", "ready", "notify", "hook", "stdout", "stderr"] {
+        for what in ["status", "ready", "notify", "hook", "stdout", "stderr", "supplies"] {
             drop(self.link.forget(&fd_name(what, name)));
         }
         drop(Cgroup::at(cgroup_dir(name)).remove());

@@ -10,7 +10,7 @@ use berth_units::health::Health;
 use berth_units::life::Event;
 use berth_units::observed::{Attach, Run};
 use berth_units::plan::comes_after;
-use berth_units::spec::{LogSink, NetworkMode, Ready, Stdin, Unit};
+use berth_units::spec::{LogSink, NetworkMode, OnChange, Ready, Stdin, Unit};
 use berth_units::supplies::versions;
 use berth_units::volumes::mounted_by;
 use berth_units::wire::control::ExitReason;
@@ -55,7 +55,11 @@ impl Supervisor {
         let system = |doing| move |error: std::io::Error| Error::System(doing, error);
         let extra = ready.iter().chain(&sockets).map(|(fd, number)| (fd.as_fd(), *number)).collect();
         let stdio = Stdio { stdin: stdin.as_fd(), stdout: stdout.as_fd(), stderr: stderr.as_fd(), extra };
-        let held = spawn(&spec, &stdio)?;
+        let mut held = spawn(&spec, &stdio)?;
+        let scratch = held.scratch.take().filter(|_| unit.supplies.on_change == OnChange::Reload);
+        if let Some(scratch) = scratch {
+            self.link.keep(&fd_name("supplies", &unit.name), scratch).map_err(system("keep its supplies"))?;
+        }
         // Kept before the process is noted: the next supervisor needs it for every process that it finds noted.
         let status = held.status.try_clone().map_err(system("keep a status pipe"))?;
         self.link.keep(&fd_name("status", &unit.name), status).map_err(system("keep a status pipe"))?;

@@ -11,20 +11,25 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use berth_runtime::resupply;
 use berth_runtime::spec::Supply;
 use berth_units::launch::{Launch, launch_with};
 use berth_units::plan::hash;
 use berth_units::spec::{Declared, SecretSource, Unit};
-use berth_units::supplies::{FILE_MAX, Given, Laid, Source, check_given, files, inputs, outside, sources};
+use berth_units::supplies::{
+    FILE_MAX, Given, Laid, Source, check_given, files, inputs, outside, sources, versions,
+};
 use berth_units::wire::control::{Fault, SECRET_MAX, SecretStatus};
 use berth_units::wire::image::ImageConfig;
 use berth_units::{Name, Private};
 use rustix::fs::OFlags;
 use serde_json::{Value, json};
 
-use super::container::Error;
+use super::container::{self, Error};
+use super::link::fd_name;
 use super::{Supervisor, network};
-use crate::notice;
+use crate::kmsg::Chain;
+use crate::{notice, warning};
 
 /// Secrets that were set, one file each.
 const SECRETS_DIR: &str = "/run/berth/secrets";
@@ -77,6 +82,37 @@ impl Supervisor {
         let launch = launch_with(unit, config, &outside(declared, unit, &given)?)?;
         let files = files(declared, unit, &launch.env, &given)?;
         Ok((launch, files.into_iter().map(supply).collect()))
+    }
+
+    /// Gives a unit that runs what it was given anew, and has it reload. One that cannot be given it is restarted.
+    ///
+    /// What it has now is noted last: a supervisor that dies before does all of this again, which harms nobody.
+    pub(super) fn resupply(&mut self, name: &Name, what: &str) {
+        if let Err(error) = self.try_resupply(name) {
+            warning!("cannot write {what} of '{name}' anew: {}", Chain(&error));
+            return self.renew(name, what);
+        }
+        notice!("{what} of '{name}' has changed; reloading it");
+        if let Err(fault) = self.reload(name) {
+            warning!("{name}: {fault}");
+        }
+        let unit = self.set.declared.units.get(name);
+        let now = unit.map(|unit| versions(&self.set.declared, unit, &self.observed.facts));
+        let run = self.observed.units.get_mut(name).and_then(|seen| seen.record.run.as_mut());
+        if let Some((run, now)) = run.zip(now) {
+            (run.supplies, run.renew_at) = (now, None);
+        }
+        self.save(name);
+    }
+
+    fn try_resupply(&self, name: &Name) -> Result<(), Error> {
+        let system = |error| Error::System("write its files", error);
+        let absent = || system(io::ErrorKind::NotFound.into());
+        let unit = self.set.declared.units.get(name).ok_or_else(absent)?;
+        let scratch = self.link.kept(&fd_name("supplies", name)).ok_or_else(absent)?;
+        let base = container::base(&self.images.images, unit)?;
+        let (_, supplies) = self.supply(unit, &base.config)?;
+        resupply(scratch, &supplies).map_err(system)
     }
 
     /// Takes a secret's value; units that wait for it start, others follow it as they say.

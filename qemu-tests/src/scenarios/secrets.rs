@@ -8,7 +8,7 @@ use berth_qemu_tests::appliance::probe_unit_with;
 use berth_qemu_tests::vm::{Options, SOON, Vm};
 use berth_qemu_tests::{Outcome, ensure, ensure_eq};
 use berth_units::Name;
-use berth_units::wire::control::{SecretStatus, State};
+use berth_units::wire::control::{ReloadState, SecretStatus, State};
 
 use crate::lab::Lab;
 
@@ -29,6 +29,9 @@ const MOTD: &str = "schema = 1\nkind = \"config\"\ntemplate = true\n\
                     content = \"{{ unit }}@{{ node }} {{ env.LEVEL }} {{ secret.password }}!\"\n";
 /// Its secret is a file of the node.
 const FILED: &str = "schema = 1\nkind = \"secret\"\nsource = \"file\"\npath = \"/data/filed.key\"\n";
+/// It reads a file of the node again when it is told to.
+const FOLLOWER: &str = "[ready]\nwhen = \"notify\"\n[reload]\nsignal = \"SIGHUP\"\n\
+                        [configs.site]\nfile = \"/data/site.conf\"\ntarget = \"/etc/site.conf\"\ntemplate = true\n";
 const PASSWORD: &str = "schema = 1\nkind = \"secret\"\nsource = \"node\"\nallow = [\"vault\", \"patient\"]\n";
 
 fn boot(lab: &mut Lab) -> Outcome<Vm> {
@@ -44,7 +47,39 @@ fn boot(lab: &mut Lab) -> Outcome<Vm> {
     appliance.unit("filed", FILED)?;
     let reader = "splay = \"0s\"\n";
     appliance.unit("reader", &probe_unit_with(reader, &["sleep"], "[secrets.filed]\n"))?;
+    let top = "on_change = \"reload\"\nsplay = \"0s\"\n";
+    appliance.unit("follower", &probe_unit_with(top, &["reloader"], FOLLOWER))?;
     lab.boot(&appliance, &Options::default())
+}
+
+/// Its file changes, also after its supervisor has been replaced: the process goes on and is told.
+fn check_reload(vm: &mut Vm) -> Outcome {
+    let change = |vm: &Vm, text: &str| {
+        vm.probe("keeper", &["write", "/node-data/new.conf", text])?;
+        vm.probe("keeper", &["rename", "/node-data/new.conf", "/node-data/site.conf"])
+    };
+    change(vm, "{{ unit }} one and more\n")?;
+    vm.wait_ready(&["follower"])?;
+    let pid = vm.pid("follower")?;
+    let has = |vm: &mut Vm, expect: &'static str| {
+        vm.wait_for(expect, SOON, |vm| {
+            let found = vm.probe("follower", &["read", "/etc/site.conf"])?;
+            let reload = vm.unit("follower")?.reload.map(|reload| reload.state);
+            Ok((found == expect && reload == Some(ReloadState::Done)).then_some(()))
+        })
+    };
+    change(vm, "{{ unit }} two\n")?;
+    has(vm, "follower two\n")?;
+    let before = vm.status()?.node.restarts.get("supervise").copied();
+    drop(vm.probe("keeper", &["write", "/cgroup/system/supervise/cgroup.kill", "1"]));
+    vm.wait_for("the next supervisor", SOON, |vm| {
+        Ok((vm.status()?.node.restarts.get("supervise").copied() > before).then_some(()))
+    })?;
+    change(vm, "{{ unit }} three\n")?;
+    has(vm, "follower three\n")?;
+    let follower = vm.unit("follower")?;
+    ensure_eq!((follower.pid, follower.restarts, follower.state), (Some(pid), 0, State::Ready));
+    Ok(())
 }
 
 fn secret(which: usize) -> String {
@@ -183,6 +218,7 @@ fn check_kills(vm: &mut Vm) -> Outcome {
 pub fn secrets_reach_their_units_and_no_disk(lab: &mut Lab) -> Outcome {
     let mut vm = boot(lab)?;
     check_waiting(&mut vm)?;
+    check_reload(&mut vm)?;
     let [one, two] = [secret(0), secret(1)];
     vm.berth(&["secret", "set", "password"], one.as_bytes())?.ok()?;
     vm.wait_ready(&["vault", "patient"])?;

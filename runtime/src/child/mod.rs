@@ -12,7 +12,7 @@ mod seed;
 mod system;
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::Mode;
 use rustix::io::Errno;
@@ -46,7 +46,7 @@ struct Child<'p> {
     /// The container's root, attached and not yet pivoted into.
     root: Option<OwnedFd>,
     /// The tmpfs that the container does not see as a whole.
-    scratch: Option<OwnedFd>,
+    scratch: Option<BorrowedFd<'p>>,
     /// The container's /proc.
     proc: Option<OwnedFd>,
     /// The container's /dev.
@@ -134,7 +134,7 @@ impl<'p> Child<'p> {
 }
 
 /// The kernel's answer when a step's forerunner has not left what it needs: cannot be while the order holds.
-fn need(fd: Option<&OwnedFd>) -> Result<&OwnedFd, Errno> {
+fn need<F>(fd: Option<&F>) -> Result<&F, Errno> {
     fd.ok_or(Errno::BADF)
 }
 

@@ -40,19 +40,12 @@ impl<'p> Child<'p> {
     }
 
     pub(super) fn mount_scratch(&mut self, root: RootRef<'p>) -> Outcome<'p> {
-        let tmpfs = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
-        fsconfig_set_string(tmpfs.as_fd(), c"size", root.scratch_size.as_c_str())?;
-        fsconfig_set_string(tmpfs.as_fd(), c"mode", c"0755")?;
-        if !root.supplies.is_empty() {
-            // Secrets are in it. A kernel before 6.4 does not know the word, and swaps nothing that has no swap.
-            let _unknown = fsconfig_set_flag(tmpfs.as_fd(), c"noswap");
-        }
-        let scratch = mount_context(tmpfs.as_fd(), MountAttrFlags::empty())?;
+        let scratch = &root.scratch;
         attach_over_root(scratch.as_fd())?;
         for name in [c"upper", c"work", c"empty", c"files", c"supplies"] {
-            mkdirat(&scratch, name, DIR)?;
+            mkdirat(scratch, name, DIR)?;
         }
-        self.scratch = Some(scratch);
+        self.scratch = Some(scratch.as_fd());
         Ok(())
     }
 

@@ -6,7 +6,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::fs::{CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, fstat, openat};
-use rustix::mount::{MountAttrFlags, OpenTreeFlags, open_tree};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_flag,
+    fsconfig_set_string, fsmount, fsopen, open_tree,
+};
 
 use super::{
     FilePlan, Lifted, MountPlan, ReaperPlan, RootPlan, SeedPlan, Source, SupplyPlan, SysctlPlan, Upper,
@@ -39,7 +42,7 @@ pub(super) fn plan(spec: &Spec, lifted: &mut Lifted) -> Result<RootPlan, SpawnEr
     Ok(RootPlan {
         layers: layers(&spec.root.layers)?,
         upper: upper(&spec.root.writable)?,
-        scratch_size: scratch_size(&spec.root.writable)?,
+        scratch: lifted.lift(scratch(spec).map_err(system("make a file system in RAM"))?)?,
         read_only: spec.root.writable == Writable::No,
         privileged: spec.privileged,
         shm_size: c_string("shm_size", spec.shm_size.to_string())?,
@@ -102,12 +105,21 @@ fn upper(writable: &Writable) -> Result<Upper, SpawnError> {
     Ok(Upper::Disk { dir: host_path("writable", dir)?, upper: below("upper")?, work: below("work")? })
 }
 
-fn scratch_size(writable: &Writable) -> Result<CString, SpawnError> {
-    let size = match writable {
+/// Made here and not by the child, so that whoever starts a container can keep it: see [`crate::resupply`].
+fn scratch(spec: &Spec) -> Result<OwnedFd, rustix::io::Errno> {
+    let size = match &spec.root.writable {
         Writable::Tmpfs { size } => (*size).max(SCRATCH_MIN),
         Writable::No | Writable::Disk { .. } => SCRATCH_MIN,
     };
-    c_string("size", size.to_string())
+    let tmpfs = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_set_string(tmpfs.as_fd(), "size", size.to_string())?;
+    fsconfig_set_string(tmpfs.as_fd(), c"mode", c"0755")?;
+    if !spec.supplies.is_empty() {
+        // Secrets are in it. A kernel before 6.4 does not know the word, and swaps nothing that has no swap.
+        let _unknown = fsconfig_set_flag(tmpfs.as_fd(), c"noswap");
+    }
+    fsconfig_create(tmpfs.as_fd())?;
+    fsmount(tmpfs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
 }
 
 fn files(files: &[File]) -> Result<Vec<FilePlan>, SpawnError> {
@@ -149,7 +161,7 @@ fn supplies(supplies: &[Supply]) -> Result<Vec<SupplyPlan>, SpawnError> {
         if supply.mode > 0o7777 {
             return Err(invalid("mode", format!("{:o}", supply.mode), "it is at most 7777"));
         }
-        let name = c_string("supplies", format!("supplies/{n}"))?;
+        let name = c_string("supplies", crate::resupply::place(n))?;
         Ok(SupplyPlan {
             file: FilePlan { target: mount_target(&supply.target)?, name, contents: supply.contents.clone() },
             mode: Mode::from_raw_mode(supply.mode),

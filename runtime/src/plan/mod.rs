@@ -71,7 +71,8 @@ pub(crate) struct RootPlan {
     /// The uppermost first.
     pub(crate) layers: Vec<CString>,
     pub(crate) upper: Upper,
-    pub(crate) scratch_size: CString,
+    /// The tmpfs that the container does not see as a whole, mounted nowhere yet.
+    pub(crate) scratch: OwnedFd,
     pub(crate) read_only: bool,
     pub(crate) privileged: bool,
     pub(crate) shm_size: CString,

@@ -1,10 +1,14 @@
 //! What a container sees of itself.
 
-use berth_runtime::Capabilities;
-use berth_runtime::spec::{Device, File, Mount, MountSource, Network, Supply, Writable};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::os::fd::AsFd;
+
+use berth_runtime::spec::{self, Device, Mount, MountSource, Network, Supply, Writable};
+use berth_runtime::{Capabilities, resupply, spawn};
 use berth_units::spec::{IoPriority, SchedulerPolicy, Scheduling};
 
-use crate::sandbox::{Sandbox, run, succeed};
+use crate::sandbox::{Sandbox, null, pipe, run, stdio, succeed, wait};
 
 #[test]
 fn its_process_is_number_one_and_alone() {
@@ -214,7 +218,7 @@ fn files_lie_over_the_image_read_only() {
         sandbox.spec("cat /etc/hostname /etc/resolv.conf /etc/group /made/here; echo > /etc/hostname");
     spec.root.writable = Writable::Tmpfs { size: 1 << 20 };
     spec.files = ["/etc/hostname", "/etc/resolv.conf", "/etc/group", "/made/here"]
-        .map(|target| File { target: target.to_owned(), contents: format!("{target}\n").into_bytes() })
+        .map(|target| spec::File { target: target.to_owned(), contents: format!("{target}\n").into_bytes() })
         .to_vec();
     let outcome = run(&spec);
     assert_eq!(outcome.stdout, "/etc/hostname\n/etc/resolv.conf\n/etc/group\n/made/here\n");
@@ -252,6 +256,43 @@ fn supplies_lie_over_the_mounts_with_mode_and_owner() {
         assert!(outcome.stderr.contains(fault), "{outcome:?}");
     }
     assert_eq!(outcome.stderr.matches("Read-only file system").count(), 2, "{outcome:?}");
+}
+
+#[test]
+fn supplies_of_who_runs_are_written_anew() {
+    let sandbox = Sandbox::new();
+    let script = "cat /etc/a /etc/b; echo read; while grep -q old /etc/b; do :; done; cat /etc/a /etc/b; stat -c '%a %u' /etc/a; \
+                  echo x > /etc/a";
+    let supply = |target: &str, contents: &str| Supply {
+        target: target.to_owned(),
+        contents: contents.as_bytes().to_vec(),
+        mode: 0o400,
+        uid: Some(5),
+        gid: None,
+    };
+    let mut spec = sandbox.spec(script);
+    spec.supplies = vec![supply("/etc/a", "old and long\n"), supply("/etc/b", "old\n")];
+    spec.process.capabilities = Capabilities::parse(["DAC_OVERRIDE"]).unwrap();
+    let ((out, out_write), null) = (pipe(), null());
+    let mut held = spawn(&spec, &stdio(null.as_fd(), out_write.as_fd(), null.as_fd())).unwrap();
+    drop(out_write);
+    let scratch = held.scratch.take().unwrap();
+    let running = held.release().unwrap();
+    let mut lines = BufReader::new(File::from(out));
+    let mut said = String::new();
+    for _ in 0..3 {
+        lines.read_line(&mut said).unwrap();
+    }
+    resupply(&scratch, &[supply("/etc/a", "new\n"), supply("/etc/b", "new and longer\n")]).unwrap();
+    lines.read_to_string(&mut said).unwrap();
+    assert_eq!(said, "old and long\nold\nread\nnew\nnew and longer\n400 5\n");
+    assert_eq!(wait(&running.pidfd), 1, "it cannot write to them itself");
+    let three = [supply("/a", ""), supply("/b", ""), supply("/c", "")];
+    assert_eq!(resupply(&scratch, &three).unwrap_err().kind(), std::io::ErrorKind::NotFound);
+    spec.supplies.clear();
+    let null = crate::sandbox::null();
+    let held = spawn(&spec, &stdio(null.as_fd(), null.as_fd(), null.as_fd())).unwrap();
+    assert!(held.scratch.is_none());
 }
 
 #[test]

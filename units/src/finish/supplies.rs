@@ -11,7 +11,8 @@ use crate::keys::{ConfigDraft, ConfigUseDraft, SecretDraft, SecretUseDraft};
 use crate::path::is_within;
 use crate::resolve::Origin;
 use crate::spec::{
-    Config, ConfigSource, ConfigUse, Content, Delivery, Placed, Secret, SecretSource, SecretUse, Unit,
+    Config, ConfigSource, ConfigUse, Content, Delivery, OnChange, Placed, Secret, SecretSource, SecretUse,
+    Unit,
 };
 use crate::volumes::VOLUMES_DIR;
 
@@ -41,6 +42,29 @@ pub(super) fn finish(
     }
     for file in &unit.supplies.env_files {
         faults.extend(bad_path(&file.path, origin.value("env_files")));
+    }
+}
+
+/// What is to be reloaded has a way to be told, and can be changed.
+pub(super) fn check_reload(unit: &Unit, origin: &Origin, faults: &mut Vec<Fault>) {
+    if unit.supplies.on_change != OnChange::Reload {
+        return;
+    }
+    let mut refuse = |message: String, help: &str| {
+        let fault = Fault::error(KEY_WITHOUT_EFFECT, origin.value("on_change"), message);
+        faults.push(fault.help(help.to_owned()));
+    };
+    if unit.reload.is_none() && !origin.spans.has("reload") {
+        refuse("the unit has no way to reload".to_owned(), "add [reload] signal = \"SIGHUP\", or exec");
+    }
+    let variable = |(name, used): (&String, &SecretUse)| {
+        matches!(used.delivery, Delivery::Env(_)).then(|| format!("secrets.{name}.env"))
+    };
+    let files = (!unit.supplies.env_files.is_empty()).then(|| "env_files".to_owned());
+    let fixed = files.or_else(|| unit.supplies.secrets.iter().find_map(variable));
+    if let Some(key) = fixed {
+        let message = format!("'{key}' makes variables, and those of a process that runs stay as they are");
+        refuse(message, "have a file of it, or on_change = \"restart\"");
     }
 }
 

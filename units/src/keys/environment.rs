@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::draft::{ContainerDraft, fit};
 use super::forms::ENV_INFO;
-use super::{Key, Section, Take, Text, Word, key, named, planned_word, required, word};
+use super::{Key, Section, Take, Text, Word, key, named, required, word};
 use crate::spec::{EnvFile, EnvInfo, OnChange};
 
 pub(super) const SECTIONS: &[Section<ContainerDraft>] = &[
@@ -159,7 +159,9 @@ pub(super) const KEYS: &[Key<ContainerDraft>] = &[
 
 const ON_CHANGE: &[Word<ContainerDraft>] = &[
     word("restart", "it is restarted", |d, _| d.unit.supplies.on_change = OnChange::Restart),
-    planned_word("reload", "it is told to reload"),
+    word("reload", "its files are written anew, and it is told to reload", |d, _| {
+        d.unit.supplies.on_change = OnChange::Reload;
+    }),
     word("none", "nothing; it has the new one with its next start", |d, _| {
         d.unit.supplies.on_change = OnChange::None;
     }),

@@ -9,7 +9,7 @@ use super::{View, is_wanted};
 use crate::Name;
 use crate::change::{KeyChange, Means, differences};
 use crate::observed::Observed;
-use crate::spec::{Declared, Unit};
+use crate::spec::{Declared, OnChange, Unit};
 use crate::supplies::redeclared;
 use crate::wire::control::{Change, Deed};
 
@@ -30,7 +30,9 @@ pub fn changes(old: &Declared, new: &Declared, observed: &Observed) -> Vec<Chang
                 let (deed, keys, why) = view.changed(was, is);
                 match redeclared(old, new, (was, is)).filter(|_| follows(is) && view.has_process(name)) {
                     Some(what) if matches!(deed, Deed::None | Deed::Update) => {
-                        (Deed::Recreate, keys, Some(format!("{what} changes")))
+                        let reloads = is.supplies.on_change == OnChange::Reload;
+                        let deed = if reloads { Deed::Update } else { Deed::Recreate };
+                        (deed, keys, Some(format!("{what} changes")))
                     }
                     _ => (deed, keys, why),
                 }

@@ -24,14 +24,26 @@ impl View<'_> {
             (None, None) => None,
             (None, Some(_)) => Some(Action::RenewAt(name, None)),
             (Some(_), None) => Some(Action::RenewAt(name, Some(now.after(share(unit, now))))),
-            (Some(what), Some(at)) => (at <= now).then_some(Action::Renew(name, what)),
+            (Some(what), Some(_)) => {
+                renewal(unit, seen).filter(|at| *at <= now)?;
+                Some(match unit.supplies.on_change {
+                    OnChange::Reload => Action::Resupply(name, what),
+                    OnChange::Restart | OnChange::None => Action::Renew(name, what),
+                })
+            }
         }
     }
 }
 
-/// Whether a unit is started anew when something that it was given changes. A job has the new one with its next run.
+/// Whether something happens to a unit when what it was given changes. A job has the new one with its next run.
 pub(super) fn follows(unit: &Unit) -> bool {
-    unit.supplies.on_change == OnChange::Restart && unit.kind != Type::Job
+    unit.supplies.on_change != OnChange::None && unit.kind != Type::Job
+}
+
+/// When it happens: nothing is reloaded while another thing is done beside the process.
+pub(super) fn renewal(unit: &Unit, seen: &Seen) -> Option<Moment> {
+    let run = seen.record.run.as_ref()?;
+    run.renew_at.filter(|_| unit.supplies.on_change != OnChange::Reload || run.doing.is_none())
 }
 
 /// A unit's share of its splay, another one each time.

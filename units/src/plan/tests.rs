@@ -79,6 +79,7 @@ fn named(action: &Action) -> &Name {
         | Action::Reconsider(name)
         | Action::RenewAt(name, _)
         | Action::Renew(name, _)
+        | Action::Resupply(name, _)
         | Action::Forget(name)
         | Action::Discard(name) => name,
     }
@@ -116,6 +117,11 @@ fn apply(declared: &Declared, observed: &mut Observed, action: &Action, now: Mom
             seen.populated = true;
             seen.attach = Attach::Unasked;
             record.step(Event::Spawned, now)
+        }
+        Action::Resupply(..) => {
+            let run = record.run.as_mut().unwrap();
+            run.supplies = versions(declared, &declared.units[name], &observed.facts);
+            run.renew_at.take().is_some()
         }
         Action::RenewAt(_, at) => std::mem::replace(&mut record.run.as_mut().unwrap().renew_at, *at) != *at,
         Action::Attach(_) => std::mem::replace(&mut seen.attach, Attach::Done) != Attach::Done,

@@ -117,6 +117,8 @@ pub enum EnvInfo {
 pub enum OnChange {
     /// It is started anew.
     Restart,
+    /// It is given the new one, and told to reload.
+    Reload,
     /// It has the new one with its next start.
     None,
 }

@@ -74,6 +74,33 @@ fn a_change_is_followed_within_its_splay_and_not_when_it_is_taken_back() {
 }
 
 #[test]
+fn a_unit_that_reloads_goes_on_and_waits_for_what_is_done_beside_it() {
+    let (mut declared, mut observed) = world(&[], 1);
+    let (u0, key) = (name("u0"), Source::Node(name("key")));
+    let secret = Secret { source: SecretSource::Node, version: 1, allow: None, labels: [].into() };
+    declared.secrets.insert(name("key"), secret);
+    let used = SecretUse { source: name("key"), delivery: Delivery::Env("KEY".into()) };
+    let supplies = &mut unit_mut(&mut declared, &u0).supplies;
+    supplies.secrets.insert("key".into(), used);
+    supplies.on_change = OnChange::Reload;
+    supplies.splay = Duration::ZERO;
+    observed.facts.supplies.insert(key.clone(), 1);
+    settle(&declared, &mut observed, Moment(0));
+    observed.facts.supplies.insert(key, 2);
+    let run = |observed: &mut Observed| observed.units.get_mut("u0").unwrap().record.run.clone().unwrap();
+    let doing = Doing { task: Task::Reload, pid: None, deadline: Moment(9_000_000) };
+    observed.units.get_mut("u0").unwrap().record.run.as_mut().unwrap().doing = Some(doing);
+    assert_eq!(settle(&declared, &mut observed, Moment(1)), [Action::RenewAt(u0.clone(), Some(Moment(1)))]);
+    assert_eq!(next_wake(&identified(&declared), &observed), Some(Moment(9_000_000)), "no turn without end");
+    observed.units.get_mut("u0").unwrap().record.run.as_mut().unwrap().doing = None;
+    let before = run(&mut observed);
+    assert_eq!(settle(&declared, &mut observed, Moment(2)), [Action::Resupply(u0, "secret 'key'".into())]);
+    let after = run(&mut observed);
+    assert_eq!((after.number, after.renew_at), (before.number, None));
+    assert_ne!(after.supplies, before.supplies);
+}
+
+#[test]
 fn what_a_new_set_gives_in_another_way_is_told_before() {
     use crate::plan::changes;
     use crate::spec::{Config, ConfigSource, ConfigUse, Content, Placed};
@@ -99,6 +126,9 @@ fn what_a_new_set_gives_in_another_way_is_told_before() {
     assert_eq!(told(&new), [recreate, "config motd Update None"]);
     unit_mut(&mut new, &name("u0")).supplies.on_change = OnChange::None;
     assert_eq!(told(&new), ["container u0 Update None", "config motd Update None"]);
+    unit_mut(&mut new, &name("u0")).supplies.on_change = OnChange::Reload;
+    let reload = "container u0 Update Some(\"config 'motd' changes\")";
+    assert_eq!(told(&new), [reload, "config motd Update None"]);
     let secret = Secret { source: SecretSource::Node, version: 1, allow: None, labels: [].into() };
     let mut new = declared.clone();
     new.secrets.insert(name("key"), secret);
