@@ -10,10 +10,10 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use berth_init::channel::Channel;
+use berth_init::channel::{Channel, Received};
 use berth_units::Name;
 use berth_units::spec::{Log, Overflow, Rate};
-use berth_units::wire::log::Request;
+use berth_units::wire::log::{Awaited, Reply, Request};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
 use rustix::time::Timespec;
@@ -74,9 +74,25 @@ impl LogProcess {
     }
 
     fn add(&self, log: &Log, pipes: [&OwnedFd; 2]) {
-        let request = Request::Add { unit: Name::parse("web").unwrap(), log: log.clone() };
+        self.add_awaiting(log, pipes, None);
+    }
+
+    fn add_awaiting(&self, log: &Log, pipes: [&OwnedFd; 2], awaits: Option<Awaited>) {
+        let request = Request::Add { unit: Name::parse("web").unwrap(), log: log.clone(), awaits };
         let fds = pipes.map(AsFd::as_fd);
         self.channel.send(&serde_json::to_vec(&request).unwrap(), &fds).unwrap();
+    }
+
+    /// What it says next.
+    fn hear(&self) -> Reply {
+        poll(&mut [PollFd::new(&self.channel, PollFlags::IN)], Some(&Timespec { tv_sec: 10, tv_nsec: 0 }))
+            .unwrap();
+        let mut buffer = [0; 4096];
+        let len = match self.channel.receive(&mut buffer).unwrap() {
+            Received::Packet { len, .. } => len,
+            Received::Closed => 0,
+        };
+        serde_json::from_slice(&buffer[..len]).unwrap()
     }
 
     fn kill(mut self) {
@@ -306,6 +322,43 @@ fn another_run_of_a_unit_ends_the_line_of_the_one_before() {
     }
     process.end();
     assert_eq!(stream(&root.lines(), "stdout"), ["first run", "second run"]);
+}
+
+#[test]
+fn an_awaited_line_is_told_of_its_run_alone_and_over_a_kill() {
+    let root = Root::new("awaited", "1m");
+    let log = Log::default();
+    let process = LogProcess::start(&root);
+    let ((out, mut writer), (err, _err_writer)) = (pipe(), pipe());
+    let awaits = |run, is_new| Some(Awaited { run, pattern: "^up in [0-9]+ ms".to_owned(), is_new });
+    let listening = |run| Reply::Listening { unit: Name::parse("web").unwrap(), run };
+    let found = |run| Reply::Found { unit: Name::parse("web").unwrap(), run };
+    // Of the run before, also what has no end.
+    writer.write_all(b"up in 1 ms\nup in 2 ms").unwrap();
+    process.add_awaiting(&log, [&out, &err], awaits(7, true));
+    assert_eq!(process.hear(), listening(7));
+    writer.write_all(b"it is up in 3 ms\nup in ").unwrap();
+    // Another supervisor asks again, and another log process goes on in the middle of the line.
+    process.add_awaiting(&log, [&out, &err], awaits(7, false));
+    assert_eq!(process.hear(), listening(7));
+    process.kill();
+    let process = LogProcess::start(&root);
+    process.add_awaiting(&log, [&out, &err], awaits(7, false));
+    assert_eq!(process.hear(), listening(7));
+    writer.write_all(b"4 ms\n").unwrap();
+    assert_eq!(process.hear(), found(7));
+    process.kill();
+    // What was found is known to the next one, and is of no other run.
+    let process = LogProcess::start(&root);
+    process.add_awaiting(&log, [&out, &err], awaits(7, false));
+    assert_eq!((process.hear(), process.hear()), (listening(7), found(7)));
+    process.add_awaiting(&log, [&out, &err], awaits(8, true));
+    assert_eq!(process.hear(), listening(8));
+    writer.write_all(b"up in 5 ms\n").unwrap();
+    assert_eq!(process.hear(), found(8));
+    process.end();
+    let expect = ["up in 1 ms", "up in 2 ms", "it is up in 3 ms", "up in 4 ms", "up in 5 ms"];
+    assert_eq!(stream(&root.lines(), "stdout"), expect);
 }
 
 #[test]

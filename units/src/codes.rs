@@ -177,6 +177,8 @@ codes! {
     HOOK_PLACE = 423, "hook beside a process that is not there",
         "pre_start runs before there is a process of the unit and post_stop when there is none any more, so both run in a \
          container of their own.";
+    READY_WITHOUT_LOG = 424, "readiness by a log that is not kept",
+        "ready.when log:PATTERN looks for a line of the unit's log, and log.to none discards all lines.";
     WAIT_PATH = 430, "path that nobody tells about",
         "The kernel sends no event when a file appears below /proc or /sys, so nobody could wait for it. Use \
          conditions.path_exists, or wait for the device itself.";

@@ -29,6 +29,7 @@ pub mod notify;
 pub mod observed;
 pub mod parse;
 mod path;
+pub mod pattern;
 pub mod plan;
 pub mod pressure;
 pub mod private;

@@ -134,6 +134,8 @@ pub struct Seen {
     pub killed: bool,
     /// Where the attachment of the held process to its networks stands.
     pub attach: Attach,
+    /// The log process looks for the line that makes it ready, in the output of that run.
+    pub listened: Option<u64>,
     /// cgroup.freeze is 1: nothing of it runs, though its processes are there.
     pub frozen: bool,
     /// Somebody else has changed the limits of its cgroup.

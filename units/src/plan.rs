@@ -20,7 +20,7 @@ use crate::life::Life;
 use crate::notify::EXTENSION_MAX;
 use crate::observed::{Attach, Moment, Observed, Run, Seen, Wanted};
 use crate::schedule::Planned;
-use crate::spec::{Declared, OnUnmet, Start, Unit};
+use crate::spec::{Declared, OnUnmet, Ready, Start, Unit};
 use crate::task::{Task, needs_preparation, owes_post_stop};
 use crate::volumes::leftover;
 use crate::wire::net::fnv;
@@ -216,7 +216,7 @@ impl View<'_> {
             Life::Held => match seen.attach {
                 Attach::Unasked => Some(Action::Attach(name.clone())),
                 Attach::Asked => None,
-                Attach::Done => Some(Action::Release(name.clone())),
+                Attach::Done => is_heard(unit, seen).then(|| Action::Release(name.clone())),
             },
             Life::Running | Life::Ready => self.plan_supplies(unit?, seen, now),
             life if !life.has_process() => self.plan_at_rest(unit, name, seen, now),
@@ -370,6 +370,12 @@ fn start_deadline(unit: &Unit, seen: &Seen) -> Option<Moment> {
 fn runtime_deadline(unit: &Unit, seen: &Seen) -> Option<Moment> {
     let run = seen.record.run.as_ref()?;
     (!unit.runtime_max.is_zero()).then(|| put_off(run, run.started.after(unit.runtime_max)))
+}
+
+/// Whether no word of readiness can be missed when its program runs from now on.
+fn is_heard(unit: Option<&Unit>, seen: &Seen) -> bool {
+    let by_line = unit.is_some_and(|unit| matches!(unit.ready, Ready::Log(_)));
+    !by_line || seen.listened.is_some() && seen.listened == seen.record.run.as_ref().map(|run| run.number)
 }
 
 /// A deadline that the run may have asked for more time for.

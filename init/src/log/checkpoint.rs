@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 /// Bytes of the file: it lies in one page, so it is written whole or not at all as a dying process sees it.
-const LEN: usize = 64;
+const LEN: usize = 72;
 
 /// The state that a restarted log process goes on from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub struct Checkpoint {
     pub dropped: u64,
     /// Lines dropped that no line of the log tells of yet.
     pub over: u64,
+    /// Number of the run whose line was found that somebody waits for; runs begin at 1.
+    pub found: u64,
     /// A rotation has begun. No line is written before it is over.
     pub is_rotating: bool,
 }
@@ -39,6 +41,7 @@ impl Checkpoint {
             stderr,
             self.dropped,
             self.over,
+            self.found,
         ];
         for (place, field) in out.chunks_exact_mut(8).zip(fields) {
             place.copy_from_slice(&field.to_le_bytes());
@@ -51,7 +54,7 @@ impl Checkpoint {
         for (field, place) in fields.iter_mut().zip(bytes.chunks_exact(8)) {
             *field = u64::from_le_bytes(place.try_into().ok()?);
         }
-        let [state, device, inode, log_len, stdout, stderr, dropped, over] = fields;
+        let [state, device, inode, log_len, stdout, stderr, dropped, over, found] = fields;
         // State 0 is a file that was made and never written.
         (state == 1 || state == 2).then_some(Self {
             directory: (device, inode),
@@ -59,6 +62,7 @@ impl Checkpoint {
             positions: [stdout, stderr],
             dropped,
             over,
+            found,
             is_rotating: state == 2,
         })
     }
@@ -103,6 +107,7 @@ mod tests {
             positions: [4, u64::MAX],
             dropped: 6,
             over: 7,
+            found: 8,
             is_rotating: true,
         };
         assert_eq!(Checkpoint::decode(&written.encode()), Some(written));

@@ -1,5 +1,7 @@
 //! From bytes of a stream to lines of a log file. Pure.
 
+use berth_units::pattern::Pattern;
+
 /// Lines are made up to this many bytes at a time: a flood of empty lines grows thirtyfold by its prefixes.
 pub const STEP_MAX: usize = 64 << 10;
 
@@ -15,15 +17,19 @@ pub struct Form<'a> {
     pub max_line: usize,
     /// Nothing comes after these bytes: what has no end is a line, too.
     pub is_ended: bool,
+    /// What somebody waits for.
+    pub wanted: Option<&'a Pattern>,
 }
 
-/// How many lines may be made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How many lines may be made, and what became of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Budget {
     /// So many more.
     pub left: u64,
     /// Lines that were one too many.
     pub over: u64,
+    /// One of the lines, made or dropped, has in it what somebody waits for.
+    pub found: bool,
 }
 
 /// Appends every whole line of `bytes` to `out`, as many as the budget has, and drops the rest; returns how many bytes
@@ -35,6 +41,7 @@ pub fn format_lines(form: Form<'_>, bytes: &[u8], budget: &mut Budget, out: &mut
     while out.len() < STEP_MAX
         && let Some((text, mark, used)) = next_line(rest, form)
     {
+        budget.found = budget.found || form.wanted.is_some_and(|wanted| wanted.is_in(text));
         if budget.left > 0 {
             budget.left -= 1;
             for part in [form.prefix, text, mark, b"\n"] {
@@ -71,8 +78,8 @@ mod tests {
     #[track_caller]
     fn check(bytes: &[u8], is_ended: bool, expect: &str, used: usize) {
         let mut out = Vec::new();
-        let form = Form { prefix: b"> ", max_line: LINE_MAX, is_ended };
-        assert_eq!(format_lines(form, bytes, &mut Budget { left: 9, over: 0 }, &mut out), used);
+        let form = Form { prefix: b"> ", max_line: LINE_MAX, is_ended, wanted: None };
+        assert_eq!(format_lines(form, bytes, &mut Budget { left: 9, ..Budget::default() }, &mut out), used);
         assert_eq!(String::from_utf8(out).unwrap(), expect);
     }
 
@@ -89,17 +96,38 @@ mod tests {
     #[test]
     fn a_flood_of_empty_lines_comes_in_steps() {
         let mut out = Vec::new();
-        let form = Form { prefix: &[b'>'; 35], max_line: LINE_MAX, is_ended: false };
-        let used = format_lines(form, &[b'\n'; 100_000], &mut Budget { left: u64::MAX, over: 0 }, &mut out);
+        let form = Form { prefix: &[b'>'; 35], max_line: LINE_MAX, is_ended: false, wanted: None };
+        let used = format_lines(
+            form,
+            &[b'\n'; 100_000],
+            &mut Budget { left: u64::MAX, ..Budget::default() },
+            &mut out,
+        );
         assert_eq!((used, out.len()), (STEP_MAX / 36 + 1, (STEP_MAX / 36 + 1) * 36));
     }
 
     #[test]
     fn lines_over_the_budget_are_dropped_and_counted() {
-        let (mut out, mut budget) = (Vec::new(), Budget { left: 2, over: 5 });
-        let form = Form { prefix: b"", max_line: LINE_MAX, is_ended: false };
+        let (mut out, mut budget) = (Vec::new(), Budget { left: 2, over: 5, found: false });
+        let form = Form { prefix: b"", max_line: LINE_MAX, is_ended: false, wanted: None };
         assert_eq!(format_lines(form, b"a\nb\nc\nd\ne", &mut budget, &mut out), 8);
-        assert_eq!((out.as_slice(), budget), (b"a\nb\n".as_slice(), Budget { left: 0, over: 7 }));
+        assert_eq!(
+            (out.as_slice(), budget),
+            (b"a\nb\n".as_slice(), Budget { left: 0, over: 7, found: false })
+        );
+    }
+
+    #[test]
+    fn a_line_is_found_whether_it_is_kept_or_dropped() {
+        let wanted = Pattern::parse("^up$").unwrap();
+        let form = Form { prefix: b"", max_line: LINE_MAX, is_ended: false, wanted: Some(&wanted) };
+        for (bytes, left, found) in
+            [(&b"a\nup\n"[..], 9, true), (b"up\n", 0, true), (b"up", 9, false), (b"ups\n", 9, false)]
+        {
+            let mut budget = Budget { left, ..Budget::default() };
+            format_lines(form, bytes, &mut budget, &mut Vec::new());
+            assert_eq!(budget.found, found, "{bytes:?}");
+        }
     }
 
     #[test]

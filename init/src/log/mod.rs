@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use berth_units::Name;
 use berth_units::spec::Log;
-use berth_units::wire::log::Request;
+use berth_units::wire::log::{Awaited, Reply, Request};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::pipe::fcntl_setpipe_size;
 use rustix::time::Timespec;
@@ -33,7 +33,7 @@ use crate::channel::{Channel, Received};
 use crate::error;
 use crate::kmsg::Chain;
 
-/// The longest request, bytes: a name of 63 and three numbers.
+/// The longest request, bytes: a name of 63, a pattern of 256 and a few numbers.
 const REQUEST_MAX: usize = 4096;
 /// What an app can write while this process is away.
 const PIPE_SIZE: usize = 256 << 10;
@@ -61,6 +61,11 @@ pub fn run(channel: &Channel, root: &Path) -> io::Result<()> {
         units.values_mut().for_each(Unit::write_out);
         if ready.has_request && !take_requests(channel, &places, &mut units) {
             return Ok(());
+        }
+        for (name, unit) in &mut units {
+            if let Some(run) = unit.news() {
+                tell(channel, &Reply::Found { unit: name.clone(), run });
+            }
         }
     }
 }
@@ -97,7 +102,11 @@ fn take_requests(channel: &Channel, places: &Places, units: &mut BTreeMap<Name, 
             Ok(Received::Packet { len, fds }) => {
                 let bytes = buffer.get(..len).unwrap_or_default();
                 match serde_json::from_slice(bytes) {
-                    Ok(request) => serve(request, fds, places, units),
+                    Ok(request) => {
+                        if let Some(reply) = serve(request, fds, places, units) {
+                            tell(channel, &reply);
+                        }
+                    }
                     Err(error) => error!("cannot read a request: {error}, ignoring it"),
                 }
             }
@@ -111,16 +120,32 @@ fn take_requests(channel: &Channel, places: &Places, units: &mut BTreeMap<Name, 
     }
 }
 
-fn serve(request: Request, fds: Vec<OwnedFd>, places: &Places, units: &mut BTreeMap<Name, Unit>) {
+/// What cannot be told is asked for again by the next supervisor.
+fn tell(channel: &Channel, reply: &Reply) {
+    let sent = serde_json::to_vec(reply).map_err(io::Error::from).and_then(|text| channel.send(&text, &[]));
+    if let Err(error) = sent {
+        error!("cannot tell the supervisor: {error}, ignoring it");
+    }
+}
+
+/// Does what is asked; what there is to say of it.
+fn serve(
+    request: Request,
+    fds: Vec<OwnedFd>,
+    places: &Places,
+    units: &mut BTreeMap<Name, Unit>,
+) -> Option<Reply> {
     match request {
-        Request::Add { unit, log } => {
+        Request::Add { unit, log, awaits } => {
             let Ok(pipes) = <[OwnedFd; 2]>::try_from(fds) else {
                 error!("'{unit}' came without its two pipes, ignoring it");
-                return;
+                return None;
             };
             if let Err(error) = add(places, units, unit.clone(), log, pipes) {
                 error!("cannot keep the log of '{unit}': {}", Chain(&error));
+                return None;
             }
+            return listen(unit, awaits, units);
         }
         Request::EndLines { unit } => {
             if let Some(unit) = units.get_mut(&unit) {
@@ -131,6 +156,19 @@ fn serve(request: Request, fds: Vec<OwnedFd>, places: &Places, units: &mut BTree
             if let Some(unit) = units.remove(&unit) {
                 unit.close(places);
             }
+        }
+    }
+    None
+}
+
+fn listen(name: Name, awaits: Option<Awaited>, units: &mut BTreeMap<Name, Unit>) -> Option<Reply> {
+    let unit = units.get_mut(&name)?;
+    let run = awaits.as_ref().map(|awaits| awaits.run);
+    match unit.listen(awaits) {
+        Ok(()) => run.map(|run| Reply::Listening { unit: name, run }),
+        Err(why) => {
+            error!("cannot look for a line of '{name}': {why}");
+            None
         }
     }
 }

@@ -10,8 +10,10 @@ use std::path::Path;
 use std::time::Instant;
 
 use berth_units::Name;
+use berth_units::pattern::Pattern;
 use berth_units::spec::{Log, LogSink, Overflow, Rate};
 use berth_units::time::rfc3339_micros;
+use berth_units::wire::log::Awaited;
 
 use super::checkpoint::{Checkpoint, CheckpointFile};
 use super::file::LogFile;
@@ -42,8 +44,21 @@ pub struct Unit {
     over: u64,
     is_rotating: bool,
     is_failing: bool,
+    /// The line that somebody waits for.
+    awaits: Option<Awaits>,
+    /// Run whose line was found last.
+    found: u64,
     /// A run has just ended: what has no line break is a line all the same.
     ends_lines: bool,
+}
+
+/// A line that somebody waits for.
+#[derive(Debug)]
+struct Awaits {
+    run: u64,
+    pattern: Pattern,
+    /// Whoever waits has been told.
+    is_told: bool,
 }
 
 #[derive(Debug)]
@@ -70,7 +85,7 @@ impl Unit {
             Ok(Stream { pipe: Some(pipe), spool: Spool::open(&places.spool(&name, index), start)? })
         };
         let streams = [stream(1, stdout, out_pipe)?, stream(2, stderr, err_pipe)?];
-        let (dropped, over) = (last.dropped, last.over);
+        let (dropped, over, found) = (last.dropped, last.over, last.found);
         let is_failing = false;
         let mut unit = Self {
             name,
@@ -83,6 +98,8 @@ impl Unit {
             over,
             is_rotating,
             is_failing,
+            awaits: None,
+            found,
             ends_lines: false,
         };
         if is_rotating {
@@ -111,6 +128,32 @@ impl Unit {
             stream.pipe = Some(pipe);
         }
         self.write_checkpoint()
+    }
+
+    /// Looks for a line from now on, or for none. Of a run that has not begun nothing can be there yet: what is in the
+    /// pipes is dealt with first.
+    ///
+    /// # Errors
+    /// The pattern is none, and why.
+    pub fn listen(&mut self, awaited: Option<Awaited>) -> Result<(), String> {
+        let Some(Awaited { run, pattern, is_new }) = awaited else {
+            self.awaits = None;
+            return Ok(());
+        };
+        let is_known = self.awaits.as_ref().is_some_and(|awaits| awaits.run == run);
+        if is_new && !is_known {
+            self.end_lines();
+        }
+        self.awaits = Some(Awaits { run, pattern: Pattern::parse(&pattern)?, is_told: false });
+        Ok(())
+    }
+
+    /// The run whose line was found, to be told once more to whoever has asked anew.
+    pub fn news(&mut self) -> Option<u64> {
+        let found = self.found;
+        let awaits = self.awaits.as_mut().filter(|awaits| awaits.run == found && !awaits.is_told)?;
+        awaits.is_told = true;
+        Some(awaits.run)
     }
 
     /// Takes what is left in the pipes and ends the last lines; the pipes are let go.
@@ -218,12 +261,16 @@ impl Unit {
         if says_over {
             lines.extend(over_line(&time, self.over, rate).bytes());
         }
-        let mut budget = Budget { left, over: 0 };
+        let mut budget = Budget { left, ..Budget::default() };
         let used = self.format_step(&time, &mut budget, &mut lines)?;
         if lines.is_empty() && used == [0, 0] {
             return Ok(false);
         }
         self.file.append(&lines)?;
+        if let Some(awaits) = self.awaits.as_ref().filter(|_| budget.found) {
+            // In the checkpoint with the line itself: whoever dies in between finds it once more.
+            self.found = awaits.run;
+        }
         self.dropped = 0;
         self.over = if says_over { 0 } else { self.over } + budget.over;
         self.meter.spend(rate, left - budget.left, now);
@@ -252,6 +299,8 @@ impl Unit {
         let max_line = usize::try_from(self.settings.max_line).unwrap_or(STEP);
         let mut buffer = vec![0; STEP.max(max_line + 1)];
         let mut used = [0; 2];
+        let wanted =
+            self.awaits.as_ref().filter(|awaits| awaits.run != self.found).map(|awaits| &awaits.pattern);
         for ((stream, name), used) in self.streams.iter().zip(STREAMS).zip(&mut used) {
             if stream.spool.is_empty() {
                 continue;
@@ -259,7 +308,7 @@ impl Unit {
             let (bytes, is_all) = stream.spool.peek(&mut buffer)?;
             let prefix = format!("{time} {name} ");
             let is_ended = is_all && (self.ends_lines || stream.pipe.is_none());
-            let form = Form { prefix: prefix.as_bytes(), max_line, is_ended };
+            let form = Form { prefix: prefix.as_bytes(), max_line, is_ended, wanted };
             *used = u64::try_from(format_lines(form, bytes, budget, lines)).unwrap_or(0);
         }
         Ok(used)
@@ -273,6 +322,7 @@ impl Unit {
             positions: [stdout.spool.start(), stderr.spool.start()],
             dropped: self.dropped,
             over: self.over,
+            found: self.found,
             is_rotating: self.is_rotating,
         })
     }

@@ -9,12 +9,10 @@ use berth_units::Name;
 use berth_units::observed::{Attach, NetworkSeen, Seen};
 use berth_units::wire::PACKET_MAX;
 use berth_units::wire::init::ExitStatus;
-use berth_units::wire::log;
 use berth_units::wire::net::{NetState, Reply, Request};
 
 use super::container::cgroup_dir;
 use super::daemons::Kind;
-use super::link::fd_name;
 use super::poll::{Interest, Source};
 use super::{SYSTEM_CGROUPS, Supervisor, clock, network, program, source};
 use crate::channel::{Channel, Received};
@@ -109,7 +107,10 @@ impl Supervisor {
                 self.poll.add(&channel, Source::Netd, Interest::Read)?;
                 self.netd = Some(channel);
             }
-            Kind::Log => self.log = Some(channel),
+            Kind::Log => {
+                self.poll.add(&channel, Source::Log, Interest::Read)?;
+                self.log = Some(channel);
+            }
             Kind::Relay => {}
         }
         Ok(())
@@ -142,7 +143,7 @@ impl Supervisor {
         }
         match kind {
             Kind::Netd => self.netd_gone(),
-            Kind::Log => self.log = None,
+            Kind::Log => self.log_gone(),
             Kind::Relay => {}
         }
     }
@@ -230,31 +231,6 @@ impl Supervisor {
             Reply::Uplink(uplink) => self.uplink_changed(uplink),
         }
     }
-
-    /// Gives the log process a unit's pipes.
-    pub(super) fn tell_log(&mut self, name: &Name) {
-        let pipes = ["stdout", "stderr"].map(|what| self.link.kept(&fd_name(what, name)));
-        let ([Some(stdout), Some(stderr)], Some(channel)) = (pipes, &self.log) else {
-            return;
-        };
-        let settings = self.set.declared.units.get(name).map(|unit| unit.log.clone()).unwrap_or_default();
-        let request = log::Request::Add { unit: name.clone(), log: settings };
-        send_log(channel, &request, &[stdout, stderr]);
-    }
-
-    /// Has the log process end the lines of a run.
-    pub(super) fn tell_log_of_end(&mut self, name: &Name) {
-        if let Some(channel) = &self.log {
-            send_log(channel, &log::Request::EndLines { unit: name.clone() }, &[]);
-        }
-    }
-
-    /// Takes a unit's pipes from the log process.
-    pub(super) fn untell_log(&mut self, name: &Name) {
-        if let Some(channel) = &self.log {
-            send_log(channel, &log::Request::Remove { unit: name.clone() }, &[]);
-        }
-    }
 }
 
 /// An empty cgroup. A supervisor that died between a start and its note of it has left a process that nobody knows:
@@ -266,12 +242,4 @@ fn new_group(kind: Kind) -> Result<Cgroup, CgroupError> {
         old.kill()?;
     }
     Cgroup::renew(path)
-}
-
-fn send_log(channel: &Channel, request: &log::Request, fds: &[BorrowedFd<'_>]) {
-    let sent =
-        serde_json::to_vec(request).map_err(std::io::Error::from).and_then(|text| channel.send(&text, fds));
-    if let Err(error) = sent {
-        error!("cannot tell the log process: {error}");
-    }
 }

@@ -33,6 +33,7 @@ mod limits;
 mod link;
 mod network;
 mod notify;
+mod output;
 mod pause;
 mod poll;
 mod pressure;
@@ -223,6 +224,7 @@ impl Supervisor {
                 }
             }
             Source::Netd => self.netd_ready(),
+            Source::Log => self.log_ready(),
             Source::UnitFiles => self.unit_files_changed(),
             Source::Cgroups => self.cgroups_changed(),
             Source::Paths => self.paths_changed(),

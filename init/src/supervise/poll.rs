@@ -16,6 +16,8 @@ pub enum Source {
     Init,
     /// The channel to netd.
     Netd,
+    /// The log process.
+    Log,
     /// The unit set on the data partition changed.
     UnitFiles,
     /// cgroup.events of some unit changed.

@@ -90,7 +90,11 @@ impl Supervisor {
         seen.attach = Attach::Unasked;
         seen.drifted = false;
         seen.strayed = false;
+        seen.listened = None;
         self.step(&unit.name, Event::Spawned);
+        if matches!(unit.ready, Ready::Log(_)) {
+            self.tell_log(&unit.name);
+        }
         self.held.insert(unit.name.clone(), held);
         Ok(())
     }

@@ -56,6 +56,8 @@ fn write_units(appliance: &Appliance, pod_port: u16, drain_port: u16) -> Outcome
     manual("tardy", &["sleep"], "[hooks.pre_start]\nexec = [\"/probe\", \"exit-after\", \"8\", \"0\"]\n")?;
     manual("late", &["serve", "9100"], "")?;
     manual("patient", &["sleep"], "[wait_for]\ntcp = [\"late:9100\", \"owner:9000\"]\n")?;
+    let words = "[ready]\nwhen = \"log:^line 12$\"\n[restart]\npolicy = \"never\"\n";
+    manual("talker", &["spew-on", "14", "1"], words)?;
     let drain = format!("{}[stop]\ndelay = \"8s\"\n", port(drain_port, 9001));
     Ok(appliance.probe("drain", &["serve", "9001"], &drain)?)
 }
@@ -71,6 +73,7 @@ pub fn units_share_a_network_and_are_prepared_and_drained(lab: &mut Lab) -> Outc
     hooks_run_in_order(&mut vm)?;
     hooks_live_through_a_new_supervisor(&mut vm)?;
     servers_are_waited_for(&mut vm)?;
+    line_makes_ready(&mut vm)?;
     connections_are_drained(&mut vm, drain_port)
 }
 
@@ -192,6 +195,22 @@ fn servers_are_waited_for(vm: &mut Vm) -> Outcome {
     ensure!(waits(&patient) && patient.pid.is_none(), "'patient': {} {:?}", patient.state, patient.why);
     vm.berth(&["start", "late"], b"")?.ok()?;
     vm.wait_ready(&["late", "patient"])
+}
+
+/// `talker` is ready with its twelfth line, though supervisor and log process are others by then; once more so is the
+/// next run, of which lines of the first are none.
+fn line_makes_ready(vm: &mut Vm) -> Outcome {
+    for lines in 1..=2 {
+        vm.berth(&["start", "--no-wait", "talker"], b"")?.ok()?;
+        vm.wait_unit("talker", "running", SOON, |unit| unit.pid.is_some())?;
+        replace_supervisor(vm)?;
+        vm.probe("keeper", &["write", "/cgroup/system/log/cgroup.kill", "1"])?;
+        ensure_eq!(vm.unit("talker")?.state, State::Starting);
+        vm.wait_ready(&["talker"])?;
+        ensure_eq!(vm.logs("talker")?.matches("line 12\n").count(), lines);
+        vm.berth(&["stop", "talker"], b"")?.ok()?;
+    }
+    Ok(())
 }
 
 /// A connection that is there goes on while no new one comes; then the unit stops, and its port comes back with it.

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use crate::codes::{CHECK_PROBE, KEY_WITHOUT_EFFECT, UNKNOWN_CHECK};
+use crate::codes::{CHECK_PROBE, KEY_WITHOUT_EFFECT, READY_WITHOUT_LOG, UNKNOWN_CHECK};
 use crate::fault::Fault;
 use crate::keys::CheckDraft;
 use crate::nearest::nearest;
 use crate::resolve::Origin;
-use crate::spec::{Check, Http, Probe, Ready, Role, Unit};
+use crate::spec::{Check, Http, LogSink, Probe, Ready, Role, Unit};
 
 /// Keys of which a check has exactly one.
 const PROBES: [&str; 4] = ["exec", "http", "grpc", "tcp"];
@@ -85,13 +85,18 @@ fn check_effect(name: &str, draft: &CheckDraft, origin: &Origin, faults: &mut Ve
     }
 }
 
-/// The check of `ready.when` has to be there.
+/// The check of `ready.when` has to be there, and the log of its line.
 pub(super) fn check_ready(
     unit: &Unit,
     drafts: &BTreeMap<String, CheckDraft>,
     origin: &Origin,
     faults: &mut Vec<Fault>,
 ) {
+    if matches!(unit.ready, Ready::Log(_)) && unit.log.to == LogSink::None {
+        let message = "nobody sees the line that makes it ready: its output is discarded";
+        let fault = Fault::error(READY_WITHOUT_LOG, origin.value("ready.when"), message);
+        faults.push(fault.related(origin.value("log.to"), "here").help("write log.to = \"ram\""));
+    }
     let Ready::Check(name) = &unit.ready else {
         return;
     };

@@ -295,7 +295,7 @@ impl fmt::Display for Shape {
             Self::Ipv4 => "an IPv4 address such as \"10.89.0.7\"",
             Self::Ipv4List => "a list of IPv4 addresses",
             Self::Ipv4Net => "an IPv4 address with a prefix length such as \"10.89.0.0/24\"",
-            Self::Ready => "\"exec\", \"notify\", \"fd:N\" or \"check:NAME\"",
+            Self::Ready => "\"exec\", \"notify\", \"fd:N\", \"check:NAME\" or \"log:PATTERN\"",
         };
         f.write_str(fixed)
     }

@@ -183,6 +183,15 @@ const CONTAINER_CASES: &[Case] = &[
     ("restart.force_codes", "", "[75]", r#"["75"]"#, 104),
     ("restart.propagate", "", "true", "1", 104),
     ("ready.when", "", r#""fd:3""#, r#""fd:1""#, 106),
+    ("ready.when", "", r#""log:^ready""#, r#""log:(""#, 105),
+    (
+        "ready.when",
+        "",
+        r#""log:up""#,
+        r#""log:up"
+log.to = "none""#,
+        424,
+    ),
     ("ready.when", "", r#""notify""#, r#""notified""#, 105),
     ("reload.signal", "", r#""SIGHUP""#, r#""SIGNONE""#, 105),
     ("reload.exec", "", r#"["/bin/reload"]"#, "[]", 422),

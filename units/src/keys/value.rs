@@ -13,6 +13,7 @@ use super::text::Text;
 use crate::codes::{BAD_VALUE, OUT_OF_RANGE, UNKNOWN_WORD, UNSUPPORTED_KEY};
 use crate::fault::clip;
 use crate::nearest::nearest;
+use crate::pattern::Pattern;
 use crate::quantity::{
     Amount, MilliCpus, QuantityError, parse_amount, parse_cpus, parse_duration, parse_factor, parse_limits,
     parse_mode, parse_ratio, parse_size,
@@ -313,7 +314,7 @@ fn address_is_special(address: Ipv4Addr) -> bool {
         || matches!(address.octets(), [0 | 240.., ..])
 }
 
-/// `exec`, `notify`, `fd:N` or `check:NAME`. 0 to 2 are the container's standard streams.
+/// `exec`, `notify`, `fd:N`, `check:NAME` or `log:PATTERN`. 0 to 2 are the container's standard streams.
 pub(super) fn ready(value: &DeValue<'_>) -> Read<Ready> {
     let text = string(value)?;
     match text.strip_prefix("fd:") {
@@ -326,10 +327,13 @@ pub(super) fn ready(value: &DeValue<'_>) -> Read<Ready> {
         None if text.strip_prefix("check:").is_some_and(|name| Name::parse_plain(name).is_ok()) => {
             Ok(Ready::Check(text.trim_start_matches("check:").to_owned()))
         }
-        None if text.strip_prefix("log:").is_some_and(|regex| !regex.is_empty()) => Err(unsupported(text)),
+        None if let Some(pattern) = text.strip_prefix("log:") => match Pattern::parse(pattern) {
+            Ok(_) => Ok(Ready::Log(pattern.to_owned())),
+            Err(why) => Err(bad(format!("'{}' is no pattern", clip(pattern)), &why)),
+        },
         _ => Err(bad(
             format!("'{}' is no way to tell that a unit is ready", clip(text)),
-            "write \"exec\", \"notify\", \"fd:3\" or \"check:NAME\"",
+            "write \"exec\", \"notify\", \"fd:3\", \"check:NAME\" or \"log:PATTERN\"",
         )),
     }
 }

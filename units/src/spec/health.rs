@@ -16,6 +16,8 @@ pub enum Ready {
     Notify,
     /// A check of that name passes.
     Check(String),
+    /// A line of its output has this in it, [`crate::pattern::Pattern`].
+    Log(String),
 }
 
 /// `[health.NAME]`.

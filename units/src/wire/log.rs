@@ -1,4 +1,4 @@
-//! From the supervisor to the log process; nothing comes back.
+//! Between the supervisor and the log process. What comes back is about lines that somebody waits for, no more.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +16,9 @@ pub enum Request {
         unit: Name,
         /// Rotation.
         log: Log,
+        /// A line that is looked for.
+        #[serde(default)]
+        awaits: Option<Awaited>,
     },
     /// A run has ended: what it said last is a line, with or without a line break.
     EndLines {
@@ -26,6 +29,37 @@ pub enum Request {
     Remove {
         /// Whose.
         unit: Name,
+    },
+}
+
+/// A line that makes a run ready.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Awaited {
+    /// Number of the run.
+    pub run: u64,
+    /// What is in the line, [`crate::pattern::Pattern`].
+    pub pattern: String,
+    /// The run has not said anything yet: whatever is in the pipes is of earlier ones.
+    pub is_new: bool,
+}
+
+/// One packet from the log process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    /// From now on a line of that run is looked for.
+    Listening {
+        /// Whose.
+        unit: Name,
+        /// Number of the run.
+        run: u64,
+    },
+    /// It is there.
+    Found {
+        /// Whose.
+        unit: Name,
+        /// Number of the run.
+        run: u64,
     },
 }
 

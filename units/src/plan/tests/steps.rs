@@ -3,6 +3,21 @@
 use super::*;
 
 #[test]
+fn nobody_is_let_go_before_somebody_listens() {
+    let (mut declared, mut observed) = world(&[], 1);
+    declared.units.get_mut("u0").unwrap().ready = Ready::Log("up".to_owned());
+    settle(&declared, &mut observed, Moment(0));
+    assert_eq!(observed.units["u0"].record.life, Life::Held);
+    let declared = identified(&declared);
+    let seen = observed.units.get_mut("u0").unwrap();
+    seen.listened = seen.record.run.as_ref().map(|run| run.number - 1);
+    assert_eq!(plan(&declared, &observed, Moment(0)), [], "it listens to another run");
+    let seen = observed.units.get_mut("u0").unwrap();
+    seen.listened = seen.record.run.as_ref().map(|run| run.number);
+    assert_eq!(plan(&declared, &observed, Moment(0)), [Action::Release(name("u0"))]);
+}
+
+#[test]
 fn nothing_starts_before_its_network() {
     let (declared, mut observed) = world(&[], 1);
     observed.networks.clear();
