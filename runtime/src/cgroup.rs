@@ -331,6 +331,20 @@ impl Cgroup {
         Ok(self.read("cgroup.procs")?.lines().filter_map(|line| line.parse().ok()).collect())
     }
 
+    /// Its processes and those of all groups below it.
+    ///
+    /// # Errors
+    /// It cannot be read; what ends meanwhile is left out.
+    pub fn all_procs(&self) -> Result<Vec<i32>, CgroupError> {
+        let mut found = self.procs()?;
+        let mut groups = self.children()?;
+        while let Some(group) = groups.pop() {
+            found.extend(group.procs().unwrap_or_default());
+            groups.extend(group.children().unwrap_or_default());
+        }
+        Ok(found)
+    }
+
     /// Moves a process into it; 0 is the caller.
     ///
     /// # Errors

@@ -46,6 +46,16 @@ pub fn start_time(pid: i32) -> io::Result<u64> {
     field.and_then(|field| field.parse().ok()).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
+/// The cgroup of a process if it lies below `unit`, the group of its unit, else that one: who has groups of his own may
+/// have left the upper one, which takes no process then (cgroups(7), "no internal processes").
+pub fn cgroup_of(pid: i32, unit: &Path) -> PathBuf {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    let path = text.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
+    Some(Path::new("/sys/fs/cgroup").join(path))
+        .filter(|group| group.starts_with(unit))
+        .unwrap_or(unit.to_owned())
+}
+
 /// Runs a process in a container. It has been let go already.
 ///
 /// # Errors
@@ -53,7 +63,7 @@ pub fn start_time(pid: i32) -> io::Result<u64> {
 /// [`Running::status`].
 pub fn exec(target: &ExecSpec, stdio: &Stdio<'_>) -> Result<Running, SpawnError> {
     let pidfd = open_process(target.pid, target.start_time)?;
-    let cgroup = open_cgroup(&target.cgroup)?;
+    let cgroup = open_cgroup(&cgroup_of(target.pid, &target.cgroup))?;
     let joined = pidfd.try_clone().map_err(system("copy a descriptor"))?;
     let (plan, mut work, ends) = plan(Role::Join(joined), &target.process, stdio)?;
     let birth = Birth {

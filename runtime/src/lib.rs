@@ -63,7 +63,7 @@ pub use capability::Capabilities;
 pub use cgroup::Cgroup;
 pub use child::remove_all;
 pub use daemon::Daemon;
-pub use exec::{ExecSpec, Pty, exec, open_pty, start_time};
+pub use exec::{ExecSpec, Pty, cgroup_of, exec, open_pty, start_time};
 pub use resupply::resupply;
 pub use signal::send_signal;
 pub use spawn::{Held, Running, SpawnError, Stdio, spawn};

@@ -48,6 +48,8 @@ pub struct Spec {
     pub readonly_paths: Vec<String>,
     /// Namespaced sysctls, dotted name and value.
     pub sysctl: Vec<(String, String)>,
+    /// Its cgroup is its user's: /sys/fs/cgroup is writable, and it may make groups below its own.
+    pub delegate: bool,
     /// The node's devices, a writable /sys and cgroup tree, nothing masked or made read-only.
     pub privileged: bool,
     /// The process becomes the child of the caller's parent (CLONE_PARENT), who then reaps it.
@@ -73,6 +75,7 @@ impl Spec {
             masked_paths: MASKED_PATHS.map(String::from).to_vec(),
             readonly_paths: READONLY_PATHS.map(String::from).to_vec(),
             sysctl: Vec::new(),
+            delegate: false,
             privileged: false,
             clone_parent: false,
         }

@@ -85,6 +85,8 @@ pub enum Step {
     Umask,
     /// Look the user up in the root.
     User,
+    /// Hand the cgroup over to that user.
+    Delegate,
     /// Working directory, and proof that it is inside the root.
     Cwd,
     /// Resource limits, when nothing of ours needs more than they allow.
@@ -144,6 +146,7 @@ pub const CONTAINER: &[Step] = &[
     Step::Pivot,
     Step::Umask,
     Step::User,
+    Step::Delegate,
     Step::Cwd,
     Step::Rlimits,
     Step::Scheduler,
@@ -236,6 +239,7 @@ impl Step {
             Self::Rlimits => "set resource limit",
             Self::Umask => "set umask",
             Self::User => "look up user or group",
+            Self::Delegate => "hand over",
             Self::Cwd => "enter working directory",
             Self::Scheduler => "set the scheduler",
             Self::IoPriority => "set the priority of disk requests",
@@ -390,6 +394,8 @@ mod tests {
         // They take rights that the process may not have.
         before(Step::Scheduler, Step::Credentials);
         before(Step::IoPriority, Step::Credentials);
+        before(Step::User, Step::Delegate);
+        before(Step::Delegate, Step::Credentials);
         before(Step::Credentials, Step::NoNewPrivileges);
         before(Step::NoNewPrivileges, Step::Seccomp);
         before(Step::Seccomp, Step::Exec);

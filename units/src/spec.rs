@@ -37,7 +37,7 @@ pub use program::{
     Image, IoPriority, Log, LogSink, Overflow, Process, Rate, Rootfs, SchedulerPolicy, Scheduling, Stdin,
     Upper,
 };
-pub use resources::{Cpu, Cpuset, Io, IoLimit, Memory, OnOom, Partition, Pids, PrioClass};
+pub use resources::{Cpu, Cpuset, Delegate, Io, IoLimit, Memory, OnOom, Partition, Pids, PrioClass};
 pub use security::{Profile, Security};
 pub use storage::{Device, Mount, MountSource, Retain, Volume};
 pub use supplies::{
@@ -128,6 +128,8 @@ pub struct Unit {
     pub hugetlb_rsvd: bool,
     /// Files of its cgroup that have no key, and what is written there.
     pub cgroup_raw: BTreeMap<String, String>,
+    /// Whether it has cgroups of its own.
+    pub delegate: Delegate,
     /// What is done when it has to wait for resources, by name.
     pub pressure: BTreeMap<String, Pressure>,
     /// Devices of the node that it is given, by name.
@@ -245,6 +247,7 @@ impl Unit {
             hugetlb: BTreeMap::new(),
             hugetlb_rsvd: false,
             cgroup_raw: BTreeMap::new(),
+            delegate: Delegate::default(),
             pressure: BTreeMap::new(),
             devices: BTreeMap::new(),
             mounts: BTreeMap::new(),

@@ -7,7 +7,7 @@
 use std::os::fd::AsFd;
 
 use berth_runtime::spec::{Network, Spec, User, Writable};
-use berth_runtime::{Cgroup, Held, Status as StepStatus, Stdio, read_status, spawn};
+use berth_runtime::{Cgroup, Held, Status as StepStatus, Stdio, cgroup_of, read_status, spawn};
 use berth_units::Name;
 use berth_units::life::Life;
 use berth_units::spec::{Hook, NetworkMode, Unit};
@@ -99,6 +99,9 @@ impl Supervisor {
         let context = Context { declared: &self.set.declared, leases: &self.leases, peer };
         let mut spec = Spec { supplies, ..container::hook_spec(&context, unit, base, &launch)? };
         let own = self.observed.units.get(&unit.name).and_then(|seen| seen.record.run.as_ref());
+        if let Some(run) = own.filter(|_| !task.is_around()) {
+            spec.cgroup = cgroup_of(run.pid, &spec.cgroup);
+        }
         let has_own = matches!(unit.network, NetworkMode::Bridge | NetworkMode::None);
         if let Some(run) = own.filter(|_| has_own && !task.is_around()) {
             spec.network = Network::Join(container::peer(&unit.name, run.pid, false)?);

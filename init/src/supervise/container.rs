@@ -138,6 +138,7 @@ pub fn hook_spec(context: &Context<'_>, unit: &Unit, base: Base, launch: &Launch
         spec.masked_paths.push(UNITS_DIR.to_owned());
     }
     spec.privileged = unit.security.profile == Profile::Privileged;
+    spec.delegate = unit.delegate.on;
     spec.clone_parent = true;
     Ok(spec)
 }

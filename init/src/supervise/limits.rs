@@ -55,11 +55,18 @@ pub fn limits(unit: &Unit, node_memory: u64) -> Result<Limits, Error> {
         pids_max: Some(u64::from(unit.pids.max)),
         io_weight: unit.io.weight,
         io_prio_class: unit.io.prio_class.map(prio_class),
-        // Only a privileged unit is meant to keep groups of its own.
-        descendants: (unit.security.profile != Profile::Privileged).then_some(0),
+        descendants: descendants(unit),
         raw: unit.cgroup_raw.clone(),
         ..io_limits(unit)?
     })
+}
+
+/// How many groups of its own a unit may keep; a privileged one as many as it likes.
+fn descendants(unit: &Unit) -> Option<u64> {
+    match unit.delegate.on {
+        true => Some(u64::from(unit.delegate.descendants)),
+        false => (unit.security.profile != Profile::Privileged).then_some(0),
+    }
 }
 
 fn bytes(amount: Amount, node_memory: u64) -> u64 {

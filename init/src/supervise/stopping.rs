@@ -81,7 +81,7 @@ fn signal_all(name: &Name, first: i32, signal: i32) {
     let cgroup = Cgroup::at(cgroup_dir(name));
     let mut told = BTreeSet::from([first]);
     for _ in 0..LOOKS_MAX {
-        let members = cgroup.procs().unwrap_or_default();
+        let members = cgroup.all_procs().unwrap_or_default();
         let new: Vec<_> = members.into_iter().filter(|pid| told.insert(*pid)).collect();
         if new.is_empty() {
             return;

@@ -66,7 +66,7 @@ scenarios! {
     health::ready_check_gates_whoever_depends: "over http in an image without a shell; ready and not ready";
     health::failed_live_check_restarts: "reason unhealthy, with what the check found";
     notify::units_and_supervisor_talk: "sd_notify, watchdog; over a new supervisor";
-    pods::units_share_a_network_and_are_prepared_and_drained: "pods, unit:NAME, hooks in their order, stop.delay, wait_for.tcp, ready by a line; over new supervisors";
+    pods::units_share_a_network_and_are_prepared_and_drained: "pods, unit:NAME, hooks in their order, stop.delay, wait_for.tcp, ready by a line, groups of its own; over new supervisors";
     templates::instances_have_what_is_theirs: "two instances with drop-ins: variables, limits, names, volumes; a check over gRPC";
     graph::graph_starts_in_order_and_stops_in_reverse: "strengths, facts, limits; over a new supervisor";
     forty::forty_units_converge_whatever_kills_the_supervisor: "a graph of 40; the supervisor killed at any point";

@@ -56,6 +56,11 @@ fn write_units(appliance: &Appliance, pod_port: u16, drain_port: u16) -> Outcome
     manual("tardy", &["sleep"], "[hooks.pre_start]\nexec = [\"/probe\", \"exit-after\", \"8\", \"0\"]\n")?;
     manual("late", &["serve", "9100"], "")?;
     manual("patient", &["sleep"], "[wait_for]\ntcp = [\"late:9100\", \"owner:9000\"]\n")?;
+    manual(
+        "nester",
+        &["sleep"],
+        "[memory]\nmax = \"32M\"\n[cgroup]\ndelegate = true\nmax_descendants = 2\n",
+    )?;
     let words = "[ready]\nwhen = \"log:^line 12$\"\n[restart]\npolicy = \"never\"\n";
     manual("talker", &["spew-on", "14", "1"], words)?;
     let drain = format!("{}[stop]\ndelay = \"8s\"\n", port(drain_port, 9001));
@@ -74,6 +79,7 @@ pub fn units_share_a_network_and_are_prepared_and_drained(lab: &mut Lab) -> Outc
     hooks_live_through_a_new_supervisor(&mut vm)?;
     servers_are_waited_for(&mut vm)?;
     line_makes_ready(&mut vm)?;
+    groups_are_made_inside(&mut vm)?;
     connections_are_drained(&mut vm, drain_port)
 }
 
@@ -211,6 +217,33 @@ fn line_makes_ready(vm: &mut Vm) -> Outcome {
         vm.berth(&["stop", "talker"], b"")?.ok()?;
     }
     Ok(())
+}
+
+/// `nester` makes groups and hands controllers down to them, within its limits, and is looked after all the same.
+fn groups_are_made_inside(vm: &mut Vm) -> Outcome {
+    const OWN: &str = "/sys/fs/cgroup";
+    vm.berth(&["start", "nester"], b"")?.ok()?;
+    vm.wait_ready(&["nester"])?;
+    let write =
+        |vm: &Vm, file: &str, text: &str| vm.probe("nester", &["write", &format!("{OWN}/{file}"), text]);
+    vm.probe("nester", &["make-dir", &format!("{OWN}/leaf")])?;
+    write(vm, "leaf/cgroup.procs", "1")?;
+    // Whoever is added to it comes where its first process is, else the controllers could not be handed down.
+    write(vm, "cgroup.subtree_control", "+memory")?;
+    write(vm, "leaf/memory.max", "8388608")?;
+    ensure_eq!(vm.probe("keeper", &["read", "/cgroup/units/nester/leaf/memory.max"])?.trim(), "8388608");
+    ensure!(write(vm, "memory.max", "max").is_err(), "its own limit was changed from inside");
+    vm.probe("nester", &["make-dir", &format!("{OWN}/other")])?;
+    let third = vm.probe("nester", &["make-dir", &format!("{OWN}/third")]);
+    ensure!(third.is_err(), "there are more groups than may be");
+    let front = vm.probe("front", &["make-dir", &format!("{OWN}/leaf")]);
+    ensure!(front.is_err(), "'front' makes groups without leave");
+    let old = vm.pid("nester")?;
+    vm.berth(&["restart", "nester"], b"")?.ok()?;
+    wait_anew(vm, "nester", old)?;
+    let left = vm.probe("keeper", &["list", "/cgroup/units/nester"])?;
+    ensure!(!left.lines().any(|name| name == "leaf"), "a group outlives its run: {left}");
+    vm.berth(&["stop", "nester"], b"")?.ok().map(drop)
 }
 
 /// A connection that is there goes on while no new one comes; then the unit stops, and its port comes back with it.

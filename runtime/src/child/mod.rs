@@ -128,6 +128,7 @@ impl<'p> Child<'p> {
             Step::MaskedPaths => self.mask_paths(root),
             Step::ReadOnlyRoot => self.make_root_read_only(root),
             Step::Pivot => self.pivot(),
+            Step::Delegate => self.hand_over_cgroup(root),
             _ => Err(Errno::NOSYS.into()),
         }
     }

@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 use std::os::fd::AsFd;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, chownat, fstat, makedev, mknodat, openat, symlinkat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, chownat, fstat, makedev, mknodat, openat, symlinkat};
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
@@ -139,12 +139,32 @@ impl<'p> Child<'p> {
 
     pub(super) fn mount_cgroup(&self, root: RootRef<'p>) -> Outcome<'p> {
         let mount = || {
-            let mount = new_mount(c"cgroup2", &[], system_attributes(root))?;
+            let attributes = if root.delegate { NOTHING } else { system_attributes(root) };
+            let mount = new_mount(c"cgroup2", &[], attributes)?;
             // In the sysfs just mounted on a plain directory: nothing of the image is on the way.
             let target = open(need(self.root.as_ref())?.as_fd(), c"/sys/fs/cgroup")?;
             attach(mount.as_fd(), target.as_fd())
         };
         mount().map_err(about(0, c"/sys/fs/cgroup"))
+    }
+}
+
+impl<'p> Child<'p> {
+    /// What a user has to own who has a cgroup of his own (/sys/kernel/cgroup/delegate, cgroups(7)). Its limits stay
+    /// ours: from inside of a cgroup namespace the kernel takes none for its root (nsdelegate).
+    pub(super) fn hand_over_cgroup(&self, root: RootRef<'p>) -> Outcome<'p> {
+        const OWNED: [&CStr; 4] = [
+            c"/sys/fs/cgroup",
+            c"/sys/fs/cgroup/cgroup.procs",
+            c"/sys/fs/cgroup/cgroup.subtree_control",
+            c"/sys/fs/cgroup/cgroup.threads",
+        ];
+        let (uid, gid) = (self.work.identity.uid, self.work.identity.gid);
+        for (index, path) in OWNED.into_iter().enumerate().filter(|_| root.delegate) {
+            chownat(CWD, path, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
+                .map_err(about(index, path))?;
+        }
+        Ok(())
     }
 }
 

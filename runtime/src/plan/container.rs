@@ -45,6 +45,7 @@ pub(super) fn plan(spec: &Spec, lifted: &mut Lifted) -> Result<RootPlan, SpawnEr
         scratch: lifted.lift(scratch(spec).map_err(system("make a file system in RAM"))?)?,
         read_only: spec.root.writable == Writable::No,
         privileged: spec.privileged,
+        delegate: spec.delegate,
         shm_size: c_string("shm_size", spec.shm_size.to_string())?,
         seeds: spec.seeds.iter().map(|one| seed(one, lifted)).collect::<Result<_, _>>()?,
         devices: devices::plan(spec)?,

@@ -75,6 +75,7 @@ pub(crate) struct RootPlan {
     pub(crate) scratch: OwnedFd,
     pub(crate) read_only: bool,
     pub(crate) privileged: bool,
+    pub(crate) delegate: bool,
     pub(crate) shm_size: CString,
     pub(crate) seeds: Vec<SeedPlan>,
     pub(crate) devices: Vec<DevicePlan>,

@@ -38,3 +38,17 @@ fn limits_hold_and_are_counted() {
     assert!(events.oom_kill >= 1 && events.oom_group_kill >= 1, "{events:?}");
     assert!(sandbox.cgroup.stats().cpu_usage_usec.unwrap() > 0);
 }
+
+#[test]
+fn a_group_is_its_users_who_may_make_others_below_it() {
+    let script =
+        "mkdir /sys/fs/cgroup/own && echo 0 > /sys/fs/cgroup/own/cgroup.procs && grep ^0: /proc/self/cgroup";
+    for (delegate, code, stdout) in [(true, 0, "0::/own\n"), (false, 1, "")] {
+        let sandbox = Sandbox::new();
+        let mut spec = sandbox.spec(script);
+        spec.process.user.user = "1000:1000".to_owned();
+        spec.delegate = delegate;
+        let outcome = run(&spec);
+        assert_eq!((outcome.code, outcome.stdout.as_str()), (code, stdout), "{}", outcome.stderr);
+    }
+}

@@ -83,7 +83,7 @@ pub(super) fn fields(unit: &Unit, see: &mut See<'_>) {
         name: _,
         description, documentation, enabled, start, labels, annotations, profiles,
         image, is_pod, rootfs, process, env, supplies,
-        memory, cpu, pids, io, cpuset, hugetlb, hugetlb_rsvd, cgroup_raw,
+        memory, cpu, pids, io, cpuset, hugetlb, hugetlb_rsvd, cgroup_raw, delegate,
         pressure, devices, mounts, network, hostname, networks, ports, sockets,
         kind, schedule, job, remain_after_exit, depends, after, before, conflicts, wait_for, conditions,
         ready, watchdog, health, image_healthcheck, start_timeout, runtime_max, restart, on_failure, on_success, stop,
@@ -103,6 +103,7 @@ pub(super) fn fields(unit: &Unit, see: &mut See<'_>) {
     entries(see, key!("hugetlb"), hugetlb);
     hidden(see, key!("hugetlb_rsvd"), hugetlb_rsvd);
     entries(see, key!("cgroup.raw"), cgroup_raw);
+    hidden(see, key!("cgroup.delegate"), delegate);
     entries(see, key!("pressure"), pressure);
     entries(see, key!("devices"), devices);
     entries(see, key!("mounts"), mounts);

@@ -26,6 +26,10 @@ fn check_owner(unit: &Unit, owner: &Unit, origin: &Origin) -> Option<Fault> {
         let fault = Fault::error(WRONG_KIND, origin.value(key), message);
         return Some(fault.help(format!("to share only its network, write network.mode = \"unit:{name}\"")));
     }
+    if owner.kind.ends() {
+        let message = format!("'{name}' has no network to share: it ends by itself");
+        return Some(Fault::error(NETWORK_OWNER, origin.value(key), message));
+    }
     let whose = match &owner.network {
         NetworkMode::Bridge | NetworkMode::None => return None,
         NetworkMode::Host => "the node".to_owned(),

@@ -51,6 +51,10 @@ fn networks_of_others() {
             "b:3 BU0313 'a' has no network of its own: it has that of 'b'",
         ],
     );
+    check(
+        &["a:network.mode = 'unit:b'", "b:type = 'oneshot'"],
+        &["a:3 BU0313 'b' has no network to share: it ends by itself"],
+    );
     check(&["a:network.mode = 'unit:b';depends.b = {}", "b:"], &[]);
     check(
         &["a:network.mode = 'unit:b';depends.b.strength = 'wants'", "b:"],

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::codes::{CPU_QUOTA, LIMITS_ORDER, PARTITION_CPUS, PRESSURE_WINDOW, RAW_HAS_KEY};
+use crate::codes::{
+    CPU_QUOTA, KEY_WITHOUT_EFFECT, LIMITS_ORDER, PARTITION_CPUS, PRESSURE_WINDOW, RAW_HAS_KEY,
+};
 use crate::fault::Fault;
 use crate::human;
 use crate::quantity::Amount;
@@ -82,6 +84,11 @@ fn check_pressure(unit: &Unit, origin: &Origin, faults: &mut Vec<Fault>) {
 }
 
 fn check_raw(unit: &Unit, origin: &Origin, faults: &mut Vec<Fault>) {
+    if !unit.delegate.on && origin.spans.has("cgroup.max_descendants") {
+        let message = "'cgroup.max_descendants' has no effect: it may make none";
+        let fault = Fault::error(KEY_WITHOUT_EFFECT, origin.key("cgroup.max_descendants"), message);
+        faults.push(fault.help("set cgroup.delegate = true"));
+    }
     for name in unit.cgroup_raw.keys() {
         if KEYED.contains(&name.as_str()) || name.starts_with("hugetlb.") {
             let message = format!("'{name}' is written by a key of its own");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::draft::{ContainerDraft, fit};
 use super::forms::{HUGE_PAGE, KERNEL_FILE, NUMBER_LIST, PERCENT};
-use super::{Key, Section, Take, Text, Word, key, later, named, planned, section, word};
+use super::{Key, Section, Take, Text, Word, key, named, section, word};
 use crate::spec::{IoLimit, OnOom, Partition, PrioClass};
 
 pub(super) const SECTIONS: &[Section<ContainerDraft>] = &[
@@ -216,8 +216,18 @@ pub(super) const KEYS: &[Key<ContainerDraft>] = &[
         }),
         "One file of the cgroup and what is written.",
     ),
-    planned("cgroup.delegate", "false", Take::Bool(later), "It may make cgroups of its own."),
-    planned("cgroup.max_descendants", "no limit", Take::Int(0, 100_000, later), "How many of them."),
+    key(
+        "cgroup.delegate",
+        "false",
+        Take::Bool(|d, _, v| d.unit.delegate.on = v),
+        "It may make cgroups of its own, and limit them.",
+    ),
+    key(
+        "cgroup.max_descendants",
+        "64",
+        Take::Int(0, 10_000, |d, _, v| d.unit.delegate.descendants = fit(v)),
+        "How many of them.",
+    ),
 ];
 
 fn limit<'d>(draft: &'d mut ContainerDraft, device: &str) -> &'d mut IoLimit {

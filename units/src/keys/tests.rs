@@ -448,6 +448,7 @@ fn defaults_in_the_table_are_true() {
 fn defaults_company(path: &str) -> &'static str {
     match path.split_once('.') {
         Some(("schedule", _)) => "type = \"job\"\nschedule.cron = \"* * * * *\"\nschedule.every = \"1h\"",
+        Some(("cgroup", "max_descendants")) => "cgroup.delegate = true",
         Some(("job", _)) => "type = \"job\"",
         _ => "",
     }

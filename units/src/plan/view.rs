@@ -305,6 +305,10 @@ impl<'w> View<'w> {
         if let Some(other) = all.find(opposes) {
             return Some(format!("waits for '{other}' to be gone: the two conflict"));
         }
+        // One that is left out, for one, has done its part for others, and has no network for anybody.
+        if let Some(owner) = unit.network.owner().filter(|owner| self.run_of(owner).is_none()) {
+            return Some(format!("waits for the network of '{owner}'"));
+        }
         // Who is still in the network of the last run would be taken for one of the next.
         let is_inside = |other: &&&Name| {
             let joined = self

@@ -171,3 +171,18 @@ pub enum OnOom {
     /// What is left of it goes on.
     Continue,
 }
+
+/// `[cgroup]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Delegate {
+    /// Its cgroup is handed to its user: it may make others below it.
+    pub on: bool,
+    /// So many of them.
+    pub descendants: u32,
+}
+
+impl Default for Delegate {
+    fn default() -> Self {
+        Self { on: false, descendants: 64 }
+    }
+}

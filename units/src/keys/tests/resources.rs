@@ -57,6 +57,8 @@ pub(super) const CASES: &[Case] = &[
     ("cpuset.partition", r#"cpuset.cpus = "1""#, r#""root""#, r#""exclusive""#, 107),
     (r#"hugetlb."2M""#, "", r#""64M""#, r#""64 M""#, 105),
     ("hugetlb_rsvd", r#"hugetlb."2M" = "64M""#, "true", "1", 104),
+    ("cgroup.delegate", "", "true", "1", 104),
+    ("cgroup.max_descendants", "cgroup.delegate = true", "7", "-1", 106),
     (r#"cgroup.raw."misc.max""#, "", r#""res_a 1""#, "{}", 104),
     ("io.prio_class", "", r#""restrict-to-be""#, r#""best""#, 107),
     (r#"io.limits."/dev/vda".weight"#, "", "200", "0", 106),

@@ -66,6 +66,18 @@ fn the_owner_waits_for_who_is_slow_to_leave() {
 }
 
 #[test]
+fn nobody_starts_in_the_network_of_one_that_is_left_out() {
+    let (declared, mut observed) = pod();
+    ask(&mut observed, "pod", Wanted::Stopped, Moment(1));
+    settle(&declared, &mut observed, Moment(1));
+    let record = &mut observed.units.get_mut("pod").unwrap().record;
+    (record.wanted, record.life) = (Wanted::Auto, Life::Skipped);
+    assert_eq!(lines(&settle(&declared, &mut observed, Moment(2))), [""; 0]);
+    let unit = &declared.units["a"];
+    assert_eq!(waits_for(&declared, &observed, unit).unwrap(), "waits for the network of 'pod'");
+}
+
+#[test]
 fn a_stop_of_the_owner_stops_them_first_and_for_long() {
     let (declared, mut observed) = pod();
     ask(&mut observed, "pod", Wanted::Stopped, Moment(1));
