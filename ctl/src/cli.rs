@@ -34,6 +34,9 @@ enum Command {
     /// Boot an appliance directory under QEMU
     #[cfg(feature = "builder")]
     Run(cmd::run::Args),
+    /// Pull, import, list, check and export images of a store in a folder
+    #[cfg(feature = "builder")]
+    Image(cmd::image::Args),
     /// Put another set of units in force on the node, whole or not at all
     Apply(cmd::apply::Args),
     /// Show what applying a set of units would do
@@ -114,6 +117,8 @@ impl Cli {
             Command::Build(args) => cmd::build::run(args),
             #[cfg(feature = "builder")]
             Command::Run(args) => cmd::run::run(args),
+            #[cfg(feature = "builder")]
+            Command::Image(args) => cmd::image::run(args),
             Command::Apply(args) => cmd::apply::run(&node, args),
             Command::Diff(args) => cmd::diff::run(&node, args),
             Command::Status(args) => cmd::status::run(&node, args),

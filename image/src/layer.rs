@@ -148,6 +148,16 @@ impl Layer {
         self.held + self.tree.len() * NODE
     }
 
+    /// Whether it has directories whose metadata the layers below have to say.
+    pub fn has_implied(&self) -> bool {
+        !self.implied.is_empty()
+    }
+
+    /// Lets go of the contents of files: what is left serves [`Self::inherit`] of others.
+    pub fn forget_contents(&mut self) {
+        self.tree.forget_contents();
+    }
+
     /// Gives implied directories the metadata that they have in the layers below, the nearest one first.
     pub fn inherit<'a>(&mut self, below: impl Iterator<Item = &'a Self> + Clone) {
         for (path, id) in &self.implied {

@@ -77,6 +77,8 @@ impl Store {
             layers: image.layers.iter().map(|layer| format!("layers/{}", directory(layer))).collect(),
             config: image.config.clone(),
             size: image.size,
+            made_of: Vec::new(),
+            documents: None,
         };
         let images = self.images.iter().map(|(name, image)| (name.clone(), stored(image))).collect();
         Index { format: FORMAT, images }
@@ -106,7 +108,7 @@ fn directory(layer: &Digest) -> String {
 }
 
 /// A UUID of version 8, made of the digest's first bytes (RFC 9562).
-fn uuid(digest: &Digest) -> [u8; 16] {
+pub(crate) fn uuid(digest: &Digest) -> [u8; 16] {
     let mut uuid = [0; 16];
     for (to, from) in uuid.iter_mut().zip(digest.bytes()) {
         *to = *from;

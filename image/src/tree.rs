@@ -184,6 +184,15 @@ impl Tree {
         Ok(())
     }
 
+    /// Makes every regular file empty.
+    pub fn forget_contents(&mut self) {
+        for node in &mut self.nodes {
+            if let Body::File(content) = &mut node.body {
+                *content = Content::Bytes(Vec::new());
+            }
+        }
+    }
+
     /// Moves a whole tree in, its root under the given name.
     pub fn graft(&mut self, parent: NodeId, name: &[u8], other: Self) -> Result<NodeId, TreeError> {
         let base = u32::try_from(self.nodes.len()).map_err(|_| TreeError::Full)?;

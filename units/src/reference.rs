@@ -55,6 +55,32 @@ impl Reference {
         Ok(Self { registry, repository, tag, digest: digest.map(str::to_owned) })
     }
 
+    /// `host[:port]` of the registry.
+    pub fn registry(&self) -> &str {
+        &self.registry
+    }
+
+    /// The repository in the registry.
+    pub fn repository(&self) -> &str {
+        &self.repository
+    }
+
+    /// The tag; a pinned reference may have none.
+    pub fn tag(&self) -> Option<&str> {
+        self.tag.as_deref()
+    }
+
+    /// The same image, pinned to a manifest: `sha256:HEX`.
+    pub fn pinned(&self, digest: &str) -> Result<Self, ReferenceError> {
+        if !is_digest(digest) {
+            return Err(ReferenceError {
+                text: digest.to_owned(),
+                what: "a digest is 'sha256:' and 64 lower-case hex digits",
+            });
+        }
+        Ok(Self { digest: Some(digest.to_owned()), ..self.clone() })
+    }
+
     /// The digest, where the reference is pinned.
     pub fn digest(&self) -> Option<&str> {
         self.digest.as_deref()

@@ -13,6 +13,8 @@ pub mod events;
 pub mod exec;
 #[cfg(feature = "builder")]
 pub mod explain;
+#[cfg(feature = "builder")]
+pub mod image;
 pub mod inspect;
 pub mod logs;
 #[cfg(feature = "builder")]

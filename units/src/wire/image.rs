@@ -35,6 +35,37 @@ pub struct StoredImage {
     pub config: ImageConfig,
     /// Bytes of all layers, unpacked.
     pub size: u64,
+    /// What the layers were made of, lowest first. A factory store says nothing about it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub made_of: Vec<StoredLayer>,
+    /// Documents that the store holds beside the layers; none in a factory store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub documents: Option<Documents>,
+}
+
+/// What one layer was made of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredLayer {
+    /// `sha256:HEX` of the blob, as the registry has it.
+    pub blob: String,
+    /// Bytes of the blob.
+    pub size: u64,
+    /// `sha256:HEX` of the tar stream in it.
+    pub diff_id: String,
+    /// Bytes of the tar stream.
+    pub unpacked: u64,
+}
+
+/// The documents of an image, kept as they were received.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Documents {
+    /// Media type of the manifest; its digest is the image's.
+    pub manifest_type: String,
+    /// `sha256:HEX` of the configuration.
+    pub config: String,
+    /// `sha256:HEX` of the indexes through which the manifest was found, the one that the reference named first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub indexes: Vec<String>,
 }
 
 /// The `config` object of an OCI image configuration (image-spec, config.md); absent members are empty.
