@@ -9,7 +9,7 @@ PATH=$PATH:/usr/sbin:/sbin
 cd "$(dirname "$0")/.."
 
 packages="binutils busybox-static curl dnsmasq-base e2fsprogs erofs-utils gcc iproute2 iputils-ping kmod libc6-dev make mmdebstrap nftables
-shellcheck skopeo umoci xz-utils"
+openssl shellcheck skopeo umoci xz-utils"
 qemu_min=10.0
 rust_min=1.95
 kernel_series=6.12
@@ -17,6 +17,7 @@ cargo_deny_version=0.20.2
 
 apt_dir=$PWD/target/apt
 kernel_dir=bin/kernel
+registry_dir=target/registry
 
 say() { printf '%-8s %s\n' setup "$*"; }
 die() { printf '%-8s error: %s\n' setup "$*" >&2; exit 1; }
@@ -157,6 +158,21 @@ unpack_kernel() {
     echo "$1 $2" > $kernel_dir/package
 }
 
+# The tests pull from a real one. It is unpacked, not installed: its package would start it as a service.
+ensure_registry() {
+    [ ! -x $registry_dir/usr/bin/docker-registry ] || return 0
+    ensure_apt
+    say "fetching docker-registry"
+    work=$PWD/target/registry.part
+    rm -rf "$work" $registry_dir
+    mkdir -p "$work/root"
+    what="fetch docker-registry"
+    (cd "$work" && apt apt-get -q download docker-registry)
+    dpkg -x "$work"/*.deb "$work/root"
+    mv "$work/root" $registry_dir
+    rm -rf "$work"
+}
+
 ensure_cargo_deny() {
     [ ! -x target/tools/bin/cargo-deny ] || return 0
     command -v cargo-deny > /dev/null && return 0
@@ -179,6 +195,7 @@ ensure_packages
 ensure_qemu
 ensure_rust
 ensure_kernel
+ensure_registry
 case ${1:-} in
     lints) ensure_cargo_deny ;;
     apt) ensure_apt && exit ;;

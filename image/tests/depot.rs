@@ -78,6 +78,46 @@ fn what_is_exported_is_what_came_in() {
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), stored.digest);
 }
 
+/// What a peer makes of an image, in each of its formats, is the same image.
+#[test]
+fn formats_of_a_peer() {
+    let scratch = Scratch::new("depot-peer");
+    let path = |name: &str| scratch.0.join(name).display().to_string();
+    fs::write(path("in.tar"), image("shop/web:1", "one").archive()).unwrap();
+    for (number, (format, name)) in
+        [("docker-archive", "shop/web:1"), ("oci-archive", "shop/web:1"), ("oci", "shop/web:1")]
+            .iter()
+            .enumerate()
+    {
+        let to = path(&format!("out{number}"));
+        let mut skopeo = Command::new("skopeo");
+        skopeo.args(["--insecure-policy", "copy", "-q", &format!("oci-archive:{}", path("in.tar"))]);
+        let output = skopeo.arg(format!("{format}:{to}:{name}")).output().expect("skopeo is installed");
+        assert!(output.status.success(), "{format}: {}", String::from_utf8_lossy(&output.stderr));
+        let depot = Depot::create(&scratch.0.join(format!("store{number}"))).unwrap();
+        let limits = Limits { reserve: 0, ..Limits::default() };
+        let names = writer(&depot).import(Path::new(&to), "amd64", (Keep::Layers, limits)).unwrap();
+        assert_eq!(names[0].0.familiar(), "shop/web:1", "{format}");
+        let stored = depot.find("shop/web:1").unwrap().1;
+        let diff_ids: Vec<_> = stored.made_of.iter().map(|layer| layer.diff_id.clone()).collect();
+        let expected = [base(), top("one")].map(|layer| berth_image::digest::Digest::of(&layer).to_string());
+        assert_eq!(diff_ids, expected, "{format}");
+        assert_eq!(damages(&depot), []);
+    }
+}
+
+/// Many files cost time and some memory, no more.
+#[test]
+fn a_hundred_thousand_files() {
+    let scratch = Scratch::new("depot-many");
+    let depot = Depot::create(&scratch.0.join("store")).unwrap();
+    let paths = (0..100_000).map(|number| &*format!("{}/{number}", number % 300).leak());
+    let layer = tar(&paths.map(|path| file(path, "x")).collect::<Vec<_>>());
+    import(&depot, &Layout::new(&[layer]).archive(), Keep::Layers).unwrap();
+    assert_eq!(depot.find("shop/web:1").unwrap().1.made_of[0].unpacked, 100_000 * 1024 + 1024);
+    assert_eq!(damages(&depot), []);
+}
+
 #[test]
 fn images_of_docker_save_get_a_manifest() {
     let scratch = Scratch::new("depot-docker");

@@ -16,7 +16,7 @@ const ARROWS: [(&str, &[&str]); 10] = [
     ("berth-netd", &["berth-units"]),
     ("berth-ctl", &["berth-units", "berth-archive", "berth-image"]),
     ("berth-probe", &[]),
-    ("berth-fuzz", &["berth-units"]),
+    ("berth-fuzz", &["berth-image", "berth-units"]),
     ("berth-qemu-tests", &["berth-units", "berth-probe"]),
 ];
 

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use crate::import::description::LayerPlan;
 
+pub use auth::Challenge;
 pub use fault::RegistryError;
 pub use pull::{Pulled, Request, pull};
 

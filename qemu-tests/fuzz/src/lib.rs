@@ -4,6 +4,7 @@
 //! binary runs one of them under libFuzzer (`make fuzz`); the tests run all of them over their seeds and over many
 //! mutations of these, so that every run of the tests finds what is found easily.
 
+mod images;
 mod mutate;
 pub mod targets;
 

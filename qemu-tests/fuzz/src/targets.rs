@@ -8,6 +8,8 @@ use berth_units::wire::init::{ToInit, ToSupervisor};
 use berth_units::wire::{mux, session};
 use berth_units::{SourceFile, parse_set};
 
+use crate::images;
+
 /// A reader of bytes from outside.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
@@ -24,6 +26,10 @@ pub const TARGETS: &[Target] = &[
     Target { name: "units", run: units, seeds: UNITS },
     Target { name: "call", run: call, seeds: CALLS },
     Target { name: "frames", run: frames, seeds: &["\u{1}\0\0\0\u{3}abc", "\0\0\0\u{1}\u{1}\0\u{2}ab"] },
+    Target { name: "images", run: images::images, seeds: images::IMAGES },
+    Target { name: "challenges", run: images::challenge, seeds: images::CHALLENGES },
+    Target { name: "layers", run: images::layer, seeds: images::LAYERS },
+    Target { name: "stores", run: images::index, seeds: images::STORES },
     Target { name: "records", run: records, seeds: &["\u{3}"] },
 ];
 
