@@ -143,6 +143,11 @@ impl Layer {
         Ok(layer)
     }
 
+    /// A layer that was stored, of which only the directories are known.
+    pub fn of_directories(tree: Tree, diff_id: Digest) -> Self {
+        Self { diff_id, size: 0, tree, implied: BTreeMap::new(), held: 0 }
+    }
+
     /// Bytes of memory that it takes, about.
     pub fn memory(&self) -> usize {
         self.held + self.tree.len() * NODE

@@ -1,6 +1,7 @@
 //! Taking an image into a store: every layer is unpacked and looked at before its name counts.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::io::{self, Write};
 
 use berth_units::Reference;
@@ -168,12 +169,23 @@ impl Writer<'_> {
             if this.tree.is_some() {
                 continue;
             }
+            if let Some(stored) = self.stored(plan, &this.path) {
+                this.tree = Some(stored);
+                continue;
+            }
             let mut read = self.bring(plan, keep, limits, &mut || layer(number))?;
             read.inherit(below.iter().rev().filter_map(|taken| taken.tree.as_ref()));
             read.forget_contents();
             this.tree = Some(read);
         }
         Ok(())
+    }
+
+    /// The directories of a layer that is kept unpacked; none where the file is not as it was written.
+    fn stored(&self, plan: &LayerPlan, path: &str) -> Option<Layer> {
+        let file = File::open(self.depot.root.join(path)).ok().filter(|_| !path.is_empty())?;
+        let tree = erofs::read_directories(&Extent::whole(file).ok()?).ok()?;
+        Some(Layer::of_directories(tree, plan.diff_id))
     }
 
     /// A layer, its blob and what is in it checked.

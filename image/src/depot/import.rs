@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 
 use berth_units::Reference;
+use berth_units::wire::image::Documents;
 use serde_json::json;
 
 use super::admit::{Blob, Candidate, Document};
@@ -34,6 +35,10 @@ impl Writer<'_> {
         let mut names = Vec::new();
         Reader::open(source, &options)?
             .each(&mut |offer| {
+                if let Some(digest) = self.known_archive(&offer, keep) {
+                    names.extend(offer.names.iter().map(|name| (name.clone(), false)));
+                    return self.name(&digest, keep, &offer.names);
+                }
                 let (image, blobs) = candidate(offer).map_err(|fault| named(source, fault))?;
                 let digest = image.manifest.digest();
                 let new = !self.has(&digest, keep);
@@ -55,6 +60,18 @@ impl Writer<'_> {
                 other => other,
             })?;
         Ok(names)
+    }
+}
+
+impl Writer<'_> {
+    /// The manifest that an image of a docker-archive has got when it was taken in before: the digest of its
+    /// configuration names its layers, so they need not be read again.
+    fn known_archive(&self, offer: &Offer, keep: Keep) -> Option<Digest> {
+        let config = Digest::of(&offer.config.1).to_string();
+        let same = |documents: &Documents| documents.config == config;
+        let mut images = self.index().images.values().filter(|_| offer.manifest.is_none());
+        let found = images.find(|image| image.documents.as_ref().is_some_and(same))?;
+        Digest::parse(&found.digest).ok().filter(|digest| self.has(digest, keep))
     }
 }
 

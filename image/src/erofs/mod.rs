@@ -18,6 +18,7 @@
 mod directory;
 mod format;
 mod plan;
+mod read;
 mod write;
 
 #[cfg(test)]
@@ -25,6 +26,7 @@ mod tests;
 
 use std::io;
 
+pub use read::read_directories;
 pub use write::write;
 
 /// Bytes of a block.

@@ -86,58 +86,74 @@ impl Partial {
     }
 }
 
-/// Fetches a blob from the first endpoint that has it.
+/// Fetches a blob from the first endpoint that has it, and has it right.
 pub fn fetch(context: &Context<'_>, plan: &LayerPlan) -> Result<(), RegistryError> {
     let mut partial = Partial::open(context.depot, plan)?;
-    let mut resumed = partial.at > 0;
+    let mut first = 0;
     loop {
-        complete(context, plan, &mut partial)?;
+        let (by, began) = complete(context, plan, &mut partial, first)?;
         let actual = partial.digest();
         if actual == plan.digest {
             break;
         }
         partial.restart()?;
-        if !resumed {
+        // What was there before may be at fault: then the same one gets a chance with the whole.
+        first = if began > 0 { by } else { by + 1 };
+        if first >= context.endpoints.len() {
             let shown = plan.digest.to_string();
             crate::depot::discard(&partial.path)?;
             return Err(at("layer", &shown)(BlobFault::Corrupt(actual)).into());
         }
-        resumed = false;
     }
     publish(&partial.file, &partial.path, &context.depot.blob_path(&plan.digest))?;
     context.watch.see(News::Fetched(plan));
     Ok(())
 }
 
-/// Reads until the blob has its size: one endpoint after the other, each some times.
-fn complete(context: &Context<'_>, plan: &LayerPlan, partial: &mut Partial) -> Result<(), RegistryError> {
+/// Reads until the blob has its size: one endpoint after the other from the `first`, each some times. Tells which
+/// one had the end of it, and how much was there when that one was asked.
+fn complete(
+    context: &Context<'_>,
+    plan: &LayerPlan,
+    partial: &mut Partial,
+    first: usize,
+) -> Result<(usize, u64), RegistryError> {
     let mut last = RegistryError::Stopped;
-    for endpoint in context.endpoints {
-        let (mut tries, mut fruitless) = (0, 0);
-        while partial.at < plan.size {
-            let before = partial.at;
-            let Err(error) = attempt(context, endpoint, plan, partial) else { break };
-            tries += 1;
-            fruitless = if partial.at >= before + MIN_PROGRESS { 0 } else { fruitless + 1 };
-            let again = error.is_temporary() && tries < MAX_TRIES && fruitless < context.settings.tries;
-            if !again {
-                last = error;
-                break;
-            }
-            let wait = wait(fruitless, error.retry_after());
-            context.watch.see(News::Again { what: &plan.digest.to_string(), wait, why: &error });
-            if pause(wait, context.stop) {
-                return Err(RegistryError::Stopped);
-            }
-        }
-        if partial.at == plan.size {
-            return Ok(());
-        }
-        if !can_go_elsewhere(&last) {
-            break;
+    for (number, endpoint) in context.endpoints.iter().enumerate().skip(first) {
+        let began = partial.at;
+        let result = insist(context, endpoint, plan, partial);
+        match result {
+            Ok(()) => return Ok((number, began)),
+            Err(error) if !can_go_elsewhere(&error) => return Err(error),
+            Err(error) => last = error,
         }
     }
     Err(last)
+}
+
+/// Some attempts at one endpoint, more while bytes come.
+fn insist(
+    context: &Context<'_>,
+    endpoint: &Endpoint,
+    plan: &LayerPlan,
+    partial: &mut Partial,
+) -> Result<(), RegistryError> {
+    let (mut tries, mut fruitless) = (0, 0);
+    while partial.at < plan.size {
+        let before = partial.at;
+        let Err(error) = attempt(context, endpoint, plan, partial) else { continue };
+        tries += 1;
+        fruitless = if partial.at >= before + MIN_PROGRESS { 0 } else { fruitless + 1 };
+        if !error.is_temporary() || tries >= MAX_TRIES || fruitless >= context.settings.tries {
+            return Err(error);
+        }
+        let wait = wait(fruitless, error.retry_after());
+        context.watch.see(News::Again { what: &plan.digest.to_string(), wait, why: &error });
+        if pause(wait, context.stop) {
+            return Err(RegistryError::Stopped);
+        }
+    }
+    Ok(())
 }
 
 /// Whether the next endpoint may do better: not when the disk is full.

@@ -59,6 +59,7 @@ pub struct Bench {
     pub depot: Depot,
     pub settings: Settings,
     pub name: String,
+    pub keep: Keep,
     _scratch: Scratch,
 }
 
@@ -68,7 +69,7 @@ impl Bench {
         let depot = Depot::create(&scratch.0.join("store")).unwrap();
         let idle = Duration::from_secs(1);
         let settings = Settings { plain_http: true, tries: 3, idle, ..Settings::default() };
-        Self { depot, settings, name: format!("{address}/shop/web:1"), _scratch: scratch }
+        Self { depot, settings, keep: Keep::Blobs, name: format!("{address}/shop/web:1"), _scratch: scratch }
     }
 
     pub fn pull(&self) -> Result<Pulled, RegistryError> {
@@ -77,7 +78,7 @@ impl Bench {
             reference: &reference,
             names: std::slice::from_ref(&reference),
             machine: &Machine::of("amd64"),
-            keep: Keep::Blobs,
+            keep: self.keep,
             limits: Limits { unpacked: 1 << 30, reserve: 0 },
         };
         pull(&mut self.depot.writer(|| {}).unwrap(), &request, &self.settings, &())
