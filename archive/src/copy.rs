@@ -10,7 +10,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use crate::pack::{is_of_the_kernel, write_file};
+use crate::pack::{Skipped, is_of_the_kernel, write_file};
 use crate::tarball::{Entry, TarError, Tarball, What};
 use crate::unpack::{DIR, Keep, Unpack};
 use crate::{ArchiveError, shown, whole, write};
@@ -119,7 +119,7 @@ impl Base {
 ///
 /// # Errors
 /// It is neither file nor directory, or cannot be read.
-pub fn pack(base: &Base, path: &str, out: impl Write) -> Result<Vec<String>, ArchiveError> {
+pub fn pack(base: &Base, path: &str, out: impl Write) -> Result<Skipped, ArchiveError> {
     let found = base.open(path, OFlags::PATH).map_err(at(path, "open"))?;
     let kind = FileType::from_raw_mode(fstat(&found).map_err(at(path, "look at"))?.st_mode);
     if is_of_the_kernel(&found) {
@@ -136,7 +136,7 @@ pub fn pack(base: &Base, path: &str, out: impl Write) -> Result<Vec<String>, Arc
             let again = format!("/proc/self/fd/{}", found.as_raw_fd());
             let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
             let file = openat(CWD, again, flags, Mode::empty()).map_err(at(path, "open"))?;
-            write_file(file, Path::new(name), out).map(|()| Vec::new())
+            write_file(file, Path::new(name), out).map(|()| Skipped::default())
         }
         _ => Err(refused(path, "is neither file nor directory")),
     }

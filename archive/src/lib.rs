@@ -12,7 +12,7 @@ mod unpack;
 use std::io;
 
 pub use copy::{Base, pack, receive};
-pub use pack::write;
+pub use pack::{Skipped, write};
 pub use tarball::TarError;
 pub use unpack::{Keep, read};
 
@@ -38,6 +38,9 @@ pub enum ArchiveError {
     /// Directories in directories.
     #[error("'{0}' is too deep: at most {DEPTH_MAX} directories in each other are taken")]
     Deep(String),
+    /// A path that no system call takes.
+    #[error("'{0}' is too long: paths of at most {PATH_MAX} bytes are taken")]
+    Long(String),
     /// A place that does not go with what comes.
     #[error("'{path}' {what}")]
     Place {
@@ -50,6 +53,9 @@ pub enum ArchiveError {
 
 /// Directories in each other, at most.
 const DEPTH_MAX: usize = 256;
+
+/// Bytes of a path: PATH_MAX of limits.h.
+const PATH_MAX: usize = 4096;
 
 fn whole<E: Into<io::Error>>(doing: &'static str) -> impl FnOnce(E) -> ArchiveError {
     move |error| ArchiveError::Whole(doing, error.into())

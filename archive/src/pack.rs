@@ -20,15 +20,36 @@ use rustix::io::Errno;
 use tar::{Builder, EntryType, Header};
 
 use crate::tarball::is_kept;
-use crate::{ArchiveError, DEPTH_MAX, shown, whole};
+use crate::{ArchiveError, DEPTH_MAX, PATH_MAX, shown, whole};
 
 /// First names of files with several that are remembered; further ones are written as files of their own.
 const LINKS_MAX: usize = 100_000;
+/// Paths that were left out are told up to here.
+const SKIPPED_MAX: usize = 1000;
 /// The kernel's limit for a value and for a list of names, bytes.
 const XATTR_MAX: usize = 64 << 10;
 
 /// Types of file systems that hold no files: proc, sysfs, cgroup2 (linux/magic.h).
 const KERNEL: [i64; 3] = [0x9fa0, 0x6265_6572, 0x6367_7270];
+
+/// What no tar can hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Skipped {
+    /// The first ones.
+    pub paths: Vec<String>,
+    /// How many there were beside them.
+    pub more: u64,
+}
+
+impl Skipped {
+    fn note(&mut self, path: &Path) {
+        if self.paths.len() < SKIPPED_MAX {
+            self.paths.push(shown_path(path));
+        } else {
+            self.more += 1;
+        }
+    }
+}
 
 /// Writes one file under this name.
 pub(crate) fn write_file(file: OwnedFd, name: &Path, out: impl Write) -> Result<(), ArchiveError> {
@@ -38,12 +59,11 @@ pub(crate) fn write_file(file: OwnedFd, name: &Path, out: impl Write) -> Result<
     export.finish().map(drop)
 }
 
-/// Writes the tree. What no tar can hold (sockets, devices) and what is no tree (/proc, /sys) is left out; its paths are
-/// returned.
+/// Writes the tree. What no tar can hold (sockets, devices) and what is no tree (/proc, /sys) is left out, and returned.
 ///
 /// # Errors
 /// Something cannot be read, is too deep, or `out` takes no more.
-pub fn write(top: OwnedFd, out: impl Write) -> Result<Vec<String>, ArchiveError> {
+pub fn write(top: OwnedFd, out: impl Write) -> Result<Skipped, ArchiveError> {
     let mut export = Export::new(out);
     let stat = fstat(&top).map_err(whole("read the directory"))?;
     export.directory(&top, Path::new("./"), &stat)?;
@@ -54,6 +74,9 @@ pub fn write(top: OwnedFd, out: impl Write) -> Result<Vec<String>, ArchiveError>
             continue;
         };
         let path = level.path.join(OsStr::from_bytes(name.as_bytes()));
+        if path.as_os_str().len() > PATH_MAX {
+            return Err(ArchiveError::Long(shown_path(&path)));
+        }
         match export.entry(&level.fd, &name, &path) {
             Ok(Some(_)) if open.len() > DEPTH_MAX => return Err(ArchiveError::Deep(shown_path(&path))),
             Ok(Some(below)) => open.push(Level::new(below, path)?),
@@ -95,17 +118,17 @@ impl Level {
 struct Export<W: Write> {
     tar: Builder<W>,
     links: BTreeMap<(u64, u64), PathBuf>,
-    skipped: Vec<String>,
+    skipped: Skipped,
     room: Vec<u8>,
 }
 
 impl<W: Write> Export<W> {
     fn new(out: W) -> Self {
-        let (links, skipped) = (BTreeMap::new(), Vec::new());
+        let (links, skipped) = (BTreeMap::new(), Skipped::default());
         Self { tar: Builder::new(out), links, skipped, room: vec![0; XATTR_MAX] }
     }
 
-    fn finish(self) -> Result<Vec<String>, ArchiveError> {
+    fn finish(self) -> Result<Skipped, ArchiveError> {
         self.tar.into_inner().and_then(|mut out| out.flush()).map_err(whole("send the tar stream"))?;
         Ok(self.skipped)
     }
@@ -139,21 +162,28 @@ impl<W: Write> Export<W> {
                 let stat = fstat(&opened).map_err(cannot("read"))?;
                 match FileType::from_raw_mode(stat.st_mode) {
                     FileType::Directory if is_of_the_kernel(&opened) => {
-                        self.skipped.push(shown_path(path));
+                        self.skipped.note(path);
                         Ok(None)
                     }
                     FileType::Directory => self.directory(&opened, path, &stat).map(|()| Some(opened)),
-                    FileType::RegularFile => self.file(opened, path, &stat).map(|()| None),
+                    FileType::RegularFile => {
+                        self.file(opened, path, &stat)?;
+                        self.remember(path, &stat)
+                    }
                     _ => Ok(None),
                 }
             }
             FileType::Symlink => {
                 let target = readlinkat(parent, name, Vec::new()).map_err(cannot("read"))?;
-                self.symlink(target.as_bytes(), path, &stat).map(|()| None)
+                self.symlink(target.as_bytes(), path, &stat)?;
+                self.remember(path, &stat)
             }
-            FileType::Fifo => self.append(&stat, EntryType::Fifo, path).map(|()| None),
+            FileType::Fifo => {
+                self.append(&stat, EntryType::Fifo, path)?;
+                self.remember(path, &stat)
+            }
             _ => {
-                self.skipped.push(shown_path(path));
+                self.skipped.note(path);
                 Ok(None)
             }
         }
@@ -165,15 +195,18 @@ impl<W: Write> Export<W> {
             return Ok(false);
         }
         let inode = (stat.st_dev, stat.st_ino);
-        let Some(first) = self.links.get(&inode) else {
-            if self.links.len() < LINKS_MAX {
-                self.links.insert(inode, path.to_owned());
-            }
-            return Ok(false);
-        };
+        let Some(first) = self.links.get(&inode) else { return Ok(false) };
         let mut header = header(stat, EntryType::Link, 0);
         self.tar.append_link(&mut header, path, first).map_err(whole("send the tar stream"))?;
         Ok(true)
+    }
+
+    /// Now that it is in the stream, further names of it can lead there.
+    fn remember(&mut self, path: &Path, stat: &Stat) -> Result<Option<OwnedFd>, ArchiveError> {
+        if stat.st_nlink > 1 && self.links.len() < LINKS_MAX {
+            self.links.insert((stat.st_dev, stat.st_ino), path.to_owned());
+        }
+        Ok(None)
     }
 
     /// The target as it is: it may be anything.

@@ -47,6 +47,8 @@ fn a_tree_comes_back_as_it_was() {
     symlink(&long, from.join("long-link")).unwrap();
     mknodat(CWD, from.join("pipe"), FileType::Fifo, Mode::RUSR, 0).unwrap();
     drop(std::os::unix::net::UnixListener::bind(from.join("socket")).unwrap());
+    // A further name of what is left out leads to nothing.
+    fs::hard_link(from.join("socket"), from.join("socket-again")).unwrap();
     chown(from.join("a/file"), Some(70_000), Some(3_000_000)).unwrap();
     lchown(from.join("link"), Some(5), Some(6)).unwrap();
     fs::set_permissions(from.join("a/file"), fs::Permissions::from_mode(0o4751)).unwrap();
@@ -56,7 +58,12 @@ fn a_tree_comes_back_as_it_was() {
 
     let mut stream = Vec::new();
     let skipped = write(open_dir(&from), &mut stream).unwrap();
-    assert_eq!(skipped, ["socket"]);
+    let mut names = skipped.paths;
+    names.sort();
+    assert_eq!(
+        (names.as_slice(), skipped.more),
+        (["socket", "socket-again"].map(String::from).as_slice(), 0)
+    );
     extract(&dir, &stream).unwrap();
     let top = dir.join("top");
     let names = ["", "a", "a/file", "empty", "link", "long-link", "pipe", "z-again"].map(PathBuf::from);
@@ -292,4 +299,54 @@ fn a_hostile_container_writes_nowhere_but_in_the_place_that_was_named() {
     take(&base, &dir.join("top"), Some("asked"), &stream(&[("../../out", Regular, "x")])).unwrap();
     assert!(dir.join("top/asked").exists() && !dir.join("out").exists());
     fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
+fn paths_that_no_system_call_takes_are_refused() {
+    let dir = scene("long-path");
+    let (name, mut at) = ("n".repeat(250), open_dir(&dir.join("top")));
+    for _ in 0..17 {
+        rustix::fs::mkdirat(&at, &name, Mode::RWXU).unwrap();
+        at = openat(&at, &name, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()).unwrap();
+    }
+    let found = write(open_dir(&dir.join("top")), Vec::new());
+    assert!(matches!(found, Err(ArchiveError::Long(_))), "{found:?}");
+    let mut builder = Builder::new(Vec::new());
+    let path = [name.as_str(); 17].join("/");
+    builder.append_pax_extensions([("path", path.as_bytes())]).unwrap();
+    let mut header = Header::new_gnu();
+    header.set_entry_type(EntryType::Directory);
+    header.set_size(0);
+    header.set_path("short").unwrap();
+    header.set_cksum();
+    builder.append(&header, io::empty()).unwrap();
+    let stream = builder.into_inner().unwrap();
+    let said = extract(&dir, &stream).unwrap_err();
+    assert!(said.contains("too long"), "{said}");
+}
+
+#[test]
+fn many_directories_have_their_times_and_are_not_all_remembered() {
+    let dir = scene("many-directories");
+    let mut builder = Builder::new(Vec::new());
+    let mut entry = |path: String, kind, mtime| {
+        let mut header = Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_mode(0o555);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(mtime);
+        header.set_size(0);
+        builder.append_data(&mut header, path, io::empty()).unwrap();
+    };
+    entry("outer".to_owned(), EntryType::Directory, 1);
+    for number in 0..10_500 {
+        entry(format!("outer/{number}"), EntryType::Directory, 2);
+    }
+    entry("outer/0/late".to_owned(), EntryType::Regular, 3);
+    let stream = builder.into_inner().unwrap();
+    read(&open_dir(&dir.join("top")), stream.as_slice(), Keep::Plain(None)).unwrap();
+    let mtime = |path: &str| fs::metadata(dir.join("top").join(path)).unwrap().mtime();
+    assert_eq!((mtime("outer"), mtime("outer/1"), mtime("outer/10499")), (1, 2, 2));
+    drop(fs::remove_dir_all(dir));
 }

@@ -18,11 +18,13 @@ use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 
 use crate::tarball::{Entry, TarError, Tarball, What};
-use crate::{ArchiveError, DEPTH_MAX, shown};
+use crate::{ArchiveError, DEPTH_MAX, PATH_MAX, shown};
 
 const BENEATH: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS);
 pub(crate) const DIR: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+/// Directories whose times and modes are remembered until nothing is made in them any more.
+const DIRECTORIES_MAX: usize = 10_000;
 /// Bytes copied at once.
 const PIECE: usize = 64 << 10;
 
@@ -85,6 +87,13 @@ impl Unpack<'_> {
                 }
             };
             if entry.what == What::Directory && made {
+                if directories.len() >= DIRECTORIES_MAX {
+                    // Of a stream that goes through one directory after the other only these are not done.
+                    let is_open = |made: &Made| names.starts_with(&made.names);
+                    let (open, done): (Vec<_>, Vec<_>) = directories.into_iter().partition(is_open);
+                    self.finish(&done);
+                    directories = open;
+                }
                 directories.push(Made { names, mode: entry.mode, mtime: entry.mtime });
             }
             next = tarball.next()?;
@@ -240,6 +249,9 @@ fn unfinished() -> String {
 /// The components of a path of `entry`, which must not lead upwards.
 fn names(path: &[u8], entry: &[u8]) -> Result<Vec<CString>, ArchiveError> {
     let refused = |what| ArchiveError::Tar(TarError::Refused { path: shown(entry), what });
+    if path.len() > PATH_MAX {
+        return Err(ArchiveError::Long(shown(entry)));
+    }
     if path.starts_with(b"/") {
         return Err(refused("has a path from the root"));
     }

@@ -118,8 +118,11 @@ fn copy_in(node: &Node, here: &str, (unit, path): (&Name, &str)) -> Result<ExitC
     let call = Call::CopyIn { unit: unit.clone(), path: path.to_owned(), name };
     let mut carry = Carry::new(client::upgrade(node, &call)?)?;
     let copied = pack(&base, here, &mut carry).and_then(|skipped| {
-        for path in skipped {
-            eprintln!("left out '{}': it is neither file nor directory", printable(&path));
+        for path in &skipped.paths {
+            eprintln!("left out '{}': it is neither file nor directory", printable(path));
+        }
+        if skipped.more > 0 {
+            eprintln!("left out {} more", skipped.more);
         }
         carry.close().map_err(|error| ArchiveError::Whole("send the tar stream", error))
     });

@@ -21,7 +21,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use berth_archive::ArchiveError;
+use berth_archive::{ArchiveError, Skipped};
 use berth_runtime::ExecSpec;
 use berth_units::Name;
 use berth_units::wire::control;
@@ -184,10 +184,13 @@ fn read_request(file: OwnedFd) -> Result<Request, SessionError> {
 }
 
 /// Tells the client what no tar file holds.
-fn say_skipped(client: &mut Client, paths: &[String]) {
-    for path in paths {
+fn say_skipped(client: &mut Client, skipped: &Skipped) {
+    for path in &skipped.paths {
         let line = format!("left out '{path}': it is neither file nor directory\n");
         client.push(Kind::Stderr, line.as_bytes());
+    }
+    if skipped.more > 0 {
+        client.push(Kind::Stderr, format!("left out {} more\n", skipped.more).as_bytes());
     }
 }
 
