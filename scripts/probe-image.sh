@@ -1,6 +1,7 @@
 #!/bin/bash
 # Wraps the probe into an image that holds this one static file and nothing else: target/images/probe.tar. The file
-# itself is beside it, for services.
+# itself is beside it, for services. target/images/probe-volumes.tar is the same with files, links that lead out and two
+# VOLUMEs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -27,6 +28,19 @@ umoci config --image $work/layout:probe --created $created --history.created $cr
     --config.entrypoint /probe --config.cmd sleep
 skopeo --insecure-policy copy -q oci:$work/layout:probe oci:$work/export:berth-tests/probe:1
 tar --sort=name --owner=0 --group=0 --numeric-owner --mtime=$created -C $work/export -cf $out .
+
+mkdir -p $work/bundle/rootfs/srv/data $work/bundle/rootfs/srv/cache
+echo "from the image" > $work/bundle/rootfs/srv/data/there
+echo "of the image" > $work/bundle/rootfs/whose
+ln -s / $work/bundle/rootfs/srv/top
+ln -s ../../../.. $work/bundle/rootfs/srv/up
+find $work/bundle/rootfs -exec touch -h -d $created {} +
+umoci repack --history.created $created --image $work/layout:volumes $work/bundle
+umoci config --image $work/layout:volumes --created $created --history.created $created \
+    --config.entrypoint /probe --config.cmd sleep --config.volume /srv/data --config.volume /srv/cache
+skopeo --insecure-policy copy -q oci:$work/layout:volumes oci:$work/volumes:berth-tests/volumes:1
+tar --sort=name --owner=0 --group=0 --numeric-owner --mtime=$created -C $work/volumes \
+    -cf target/images/probe-volumes.tar .
 rm -rf $work
 install -m 755 "$program" target/images/berth-probe
 echo "$hash" > $stamp

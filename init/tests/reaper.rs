@@ -37,7 +37,7 @@ impl Sandbox {
     }
 
     fn spec(&self, argv: &[&str]) -> Spec {
-        let root = Root { layers: vec![self.dir.clone()], writable: Writable::No };
+        let root = Root { layers: vec![self.dir.clone()], writable: Writable::No, shared: false };
         let argv = argv.iter().map(|word| (*word).to_owned()).collect();
         let reaper = Some(PathBuf::from(env!("CARGO_BIN_EXE_berth-init")));
         Spec { reaper, ..Spec::new(root, argv, self.cgroup.path().to_owned()) }

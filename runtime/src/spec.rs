@@ -8,7 +8,7 @@ use std::ffi::CStr;
 use std::fmt;
 use std::path::PathBuf;
 
-use berth_units::spec::{IoPriority, Scheduling};
+use berth_units::spec::{IoPriority, Manner, Scheduling};
 use serde::{Deserialize, Serialize};
 
 use crate::capability::Capabilities;
@@ -116,6 +116,8 @@ pub struct Root {
     pub layers: Vec<PathBuf>,
     /// Where writes go.
     pub writable: Writable,
+    /// Mount namespaces that the container makes see what is mounted in it.
+    pub shared: bool,
 }
 
 /// Where writes to the root go.
@@ -129,10 +131,12 @@ pub enum Writable {
         /// Bytes.
         size: u64,
     },
-    /// `dir/upper` and `dir/work`, emptied at every start. The file system must be able to be an overlay upper.
+    /// `dir/upper` and `dir/work`. The file system must be able to be an overlay upper.
     Disk {
         /// An existing directory that this container alone uses.
         dir: PathBuf,
+        /// What was written over this image is kept; without an image everything is removed at the start.
+        keep: Option<String>,
     },
 }
 
@@ -147,13 +151,15 @@ pub struct Mount {
     pub read_only: bool,
     /// Programs may be executed from it. nosuid and nodev always hold.
     pub exec: bool,
+    /// How else.
+    pub manner: Manner,
 }
 
 /// What is mounted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MountSource {
-    /// A directory or file of the node, with what is mounted below it.
+    /// A directory or file of the node.
     Bind {
         /// Absolute and existing; trusted.
         path: PathBuf,
@@ -167,7 +173,17 @@ pub enum MountSource {
         /// Mode of its root.
         mode: u32,
     },
+    /// Another image, read-only.
+    Image {
+        /// As those of [`Root`]; trusted, unlike what is in them.
+        layers: Vec<PathBuf>,
+        /// A directory or file in it. It cannot leave the image, whatever links are there.
+        subpath: Option<String>,
+    },
 }
+
+/// The name of the attribute of a [`Writable::Disk`] directory that says over which image its layer was written.
+pub const LAYER_OF: &CStr = c"trusted.berth.layer";
 
 /// The name of the attribute that a volume has until it was filled for its first use. It has to be empty of anything
 /// that counts until then.
@@ -179,10 +195,22 @@ pub const UNSEEDED: &CStr = c"trusted.berth.unseeded";
 pub struct Seed {
     /// The volume's directory, absolute and existing; trusted.
     pub volume: PathBuf,
-    /// Absolute path of the image's directory that is copied; none leaves the volume empty.
-    pub from: Option<String>,
+    /// What is copied.
+    pub from: SeedFrom,
     /// The root of the volume gets the owner and the mode of that directory, too.
     pub own: bool,
+}
+
+/// What a volume is filled with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SeedFrom {
+    /// Nothing.
+    Nothing,
+    /// This directory of the container's image, absolute.
+    Root(String),
+    /// All of another image: its layers.
+    Image(Vec<PathBuf>),
 }
 
 /// A device of the node. Nothing but the mode of its file says who may do what with it.

@@ -76,6 +76,11 @@ pub const MEANS: &[(&str, Means)] = &[
     ("devices", Means::Process),
     ("mounts", Means::Process),
     ("pod", Means::Process),
+    ("state_dir", Means::Process),
+    ("cache_dir", Means::Process),
+    ("runtime_dir", Means::Process),
+    // The volumes' limits are set whenever a set is taken.
+    ("quota", Means::Rule),
     ("network", Means::Process),
     ("networks", Means::Process),
     ("networks.*.aliases", Means::Network),

@@ -11,11 +11,12 @@ mod supplies;
 use crate::Name;
 use std::collections::BTreeMap;
 
-use crate::codes::{HOSTNAME_TWICE, STOP_LONGER};
+use crate::codes::{HOSTNAME_TWICE, OWN_VOLUME, STOP_LONGER};
 use crate::fault::Fault;
 use crate::human;
 use crate::resolve::{Body, Origin, Parsed};
 use crate::spec::{Declared, NetworkMode};
+use crate::volumes::Own;
 pub use resources::{Capacity, Remark, against_node};
 
 /// Checks the resolved set.
@@ -34,6 +35,7 @@ pub(crate) fn whole_set(declared: &Declared, parsed: &Parsed, faults: &mut Vec<F
     sockets::check_sockets(&set, faults);
     resources::check_promises(&set, faults);
     check_hostnames(&set, faults);
+    check_own_volumes(&set, faults);
     supplies::check_supplies(&set, faults);
     check_stop(&set, faults);
 }
@@ -49,6 +51,21 @@ fn check_hostnames(set: &Set<'_>, faults: &mut Vec<Fault>) {
         if let Some((other, there)) = owners.insert(&unit.hostname, (name, place.clone())) {
             let message = format!("unit '{other}' has the host name '{}', too", unit.hostname);
             faults.push(Fault::warning(HOSTNAME_TWICE, place, message).related(there, "there"));
+        }
+    }
+}
+
+/// `web@a` and `web-a` are one name as soon as something stands behind it.
+fn check_own_volumes(set: &Set<'_>, faults: &mut Vec<Fault>) {
+    let mut owners = BTreeMap::new();
+    for (name, unit) in &set.declared.units {
+        for own in Own::ALL.into_iter().filter(|own| own.is_used(unit)) {
+            let (Some(volume), Some(origin)) = (own.name(name), set.origin(name)) else { continue };
+            if let Some(other) = owners.insert(volume.clone(), name) {
+                let message = format!("unit '{other}' has the volume '{volume}' for itself, too");
+                let fault = Fault::error(OWN_VOLUME, origin.key(own.key()), message);
+                faults.push(fault.help("call one of the two units differently"));
+            }
         }
     }
 }

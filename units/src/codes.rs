@@ -77,7 +77,7 @@ codes! {
     ENTRY_NAME = 108, "bad name of a table",
         "The name is chosen freely, but only of the characters that this kind of name may have.";
     MOUNT_SOURCE = 109, "mount without one source",
-        "A mount has exactly one of `volume`, `bind` and `tmpfs = true`.";
+        "A mount has exactly one of `volume`, `bind`, `image` and `tmpfs = true`.";
     KEY_WITHOUT_EFFECT = 110, "key without effect",
         "The key belongs to another choice than the one made beside it, so it would do nothing.";
     SCHEMA = 111, "unknown schema",
@@ -144,7 +144,7 @@ codes! {
     CAPABILITY_BOTH = 401, "capability added and dropped",
         "A capability is in cap_add and in cap_drop. Say which one is meant.";
     UPPER_UNUSED = 402, "writable layer of a read-only root",
-        "rootfs.upper and rootfs.size are about where writes to the root go; with rootfs.read_only there are none.";
+        "rootfs.upper, rootfs.size and rootfs.persist are about where writes to the root go; with rootfs.read_only there are none.";
     SYSCTL_SHARED = 403, "sysctl of the node",
         "net.* belongs to the container only when it has a network namespace of its own.";
     MOUNT_TARGET = 404, "mount target that cannot be",
@@ -197,6 +197,13 @@ codes! {
         "Each device has a path of its own below /dev, where every container has some already.";
     PRESSURE_WINDOW = 445, "pressure beyond its window",
         "The threshold is a part of the window: pressure that never comes would never be acted upon.";
+    MOUNT_OPTIONS = 450, "mount options that contradict",
+        "Two options of a mount exclude each other, or an option its key: \"ro\" and \"rw\", \"noexec\" and exec = true.";
+    OWN_VOLUME = 451, "volume of a unit's own that cannot be made",
+        "state_dir, cache_dir, runtime_dir, a root on disk and image.volumes = \"volume\" each make a volume \
+         UNIT@PURPOSE, which is named like the unit, - in place of @, and has at most 63 characters.";
+    ROOT_NOWHERE = 452, "writable root without a layer",
+        "rootfs.upper = \"none\" is a root that nothing can be written to.";
     CONFIG_SOURCE = 460, "configuration without one source",
         "A configuration has exactly one of `content` and `file`, and that of a unit may have `source` in their place.";
     FILE_TWICE = 461, "two files on one target",

@@ -3,45 +3,36 @@
 mod devices;
 mod health;
 mod job;
+mod mounts;
 mod process;
 mod resources;
 mod sockets;
 mod supplies;
 mod tasks;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::codes::{
-    BIND_IN_VOLUME, CAPABILITY_BOTH, KEY_WITHOUT_EFFECT, MOUNT_SOURCE, MOUNT_TARGET, MOUNT_TWICE,
-    NETWORK_WITHOUT_BRIDGE, PORT_WITHOUT_BRIDGE, PROGRAM, SYSCTL_SHARED, UPLINK_KEYS, UPLINK_OVERLAP,
-    UPPER_UNUSED, WAIT_PATH,
+    CAPABILITY_BOTH, KEY_WITHOUT_EFFECT, NETWORK_WITHOUT_BRIDGE, PORT_WITHOUT_BRIDGE, PROGRAM, SYSCTL_SHARED,
+    UPLINK_KEYS, UPLINK_OVERLAP, WAIT_PATH,
 };
 use crate::fault::{Fault, clip};
-use crate::keys::{ContainerDraft, MountDraft, NodeDraft, UplinkWord};
-use crate::notify::SOCKET;
+use crate::keys::{ContainerDraft, NodeDraft, UplinkWord};
 use crate::path::{is_within, parse_absolute};
 use crate::resolve::Origin;
-use crate::spec::{
-    EnvInfo, Image, LogSink, Mount, MountSource, NetworkMode, Node, OnOom, Unit, UplinkMode, Upper,
-};
-use crate::volumes::VOLUMES_DIR;
+use crate::spec::{EnvInfo, Image, LogSink, NetworkMode, Node, OnOom, Unit, UplinkMode};
 pub(crate) use health::{parse_http, parse_status};
 pub(crate) use supplies::{config, secret};
 
 /// The first process of a pod: a program of the OS image that waits.
 const HOLDER: [&str; 2] = ["/bin/berth-modules", "--hold"];
 
-/// Size of a tmpfs mount, bytes.
-const TMPFS_SIZE: u64 = 64 << 20;
-/// Mode of its root.
-const TMPFS_MODE: u32 = 0o1777;
-
 /// A container with its own contradictions reported. Parts with faults are left out.
 pub(crate) fn container(draft: ContainerDraft, origin: &Origin, faults: &mut Vec<Fault>) -> Unit {
     let ContainerDraft {
         mut unit,
         image,
+        image_volumes,
         mounts,
         devices,
         ports,
@@ -53,13 +44,9 @@ pub(crate) fn container(draft: ContainerDraft, origin: &Origin, faults: &mut Vec
         configs,
     } = draft;
     if let Some(reference) = image {
-        unit.image = Some(Image { reference });
+        unit.image = Some(Image { reference, volumes: image_volumes });
     }
-    for (name, mount) in &mounts {
-        if let Some(mount) = finish_mount(name, mount, origin, faults) {
-            unit.mounts.insert(name.clone(), mount);
-        }
-    }
+    unit.mounts = mounts::finish(&mounts, origin, faults);
     unit.ports = ports.iter().filter_map(|(name, port)| Some((name.clone(), port.finish()?))).collect();
     unit.health = health::checks(&checks, origin, faults);
     unit.hooks = tasks::hooks(hooks, origin, faults);
@@ -68,10 +55,11 @@ pub(crate) fn container(draft: ContainerDraft, origin: &Origin, faults: &mut Vec
     sockets::check_numbers(&unit, origin, faults);
     supplies::finish(&mut unit, (&secrets, &configs), origin, faults);
     health::check_ready(&unit, &checks, origin, faults);
-    check_targets(&unit, origin, faults);
+    mounts::check_targets(&unit, origin, faults);
+    mounts::check_directories(&unit, origin, faults);
     supplies::check_targets(&unit, origin, faults);
     supplies::check_reload(&unit, origin, faults);
-    check_rootfs(&unit, origin, faults);
+    mounts::check_rootfs(&mut unit, origin, faults);
     check_oom(&mut unit, origin, faults);
     unit.devices = devices::finish(&devices, &unit, origin, faults);
     resources::check(&unit, origin, faults);
@@ -149,103 +137,6 @@ fn check_wait(unit: &Unit, origin: &Origin, faults: &mut Vec<Fault>) {
             let fault = Fault::error(WAIT_PATH, origin.value("wait_for.paths"), message);
             faults.push(fault.help("use conditions.path_exists, or wait for a device below /dev"));
         }
-    }
-}
-
-fn finish_mount(name: &str, draft: &MountDraft, origin: &Origin, faults: &mut Vec<Fault>) -> Option<Mount> {
-    let path = |key: &str| format!("mounts.{name}.{key}");
-    let sources = ["volume", "bind", "tmpfs", "image"];
-    let set: Vec<_> = sources.into_iter().filter(|key| origin.spans.has(&path(key))).collect();
-    let source = match (&draft.volume, &draft.bind, draft.tmpfs) {
-        (Some(volume), None, false) => {
-            let seed = !draft.unseeded && draft.subpath.is_none();
-            MountSource::Volume { volume: volume.clone(), subpath: draft.subpath.clone(), seed }
-        }
-        (None, Some(bind), false) => MountSource::Bind { path: bind.clone(), create: draft.create },
-        (None, None, true) => MountSource::Tmpfs {
-            size: draft.size.unwrap_or(TMPFS_SIZE),
-            mode: draft.mode.unwrap_or(TMPFS_MODE),
-        },
-        // A source with a flaw of its own has been reported.
-        (None, None, false) if set.iter().any(|key| *key != "tmpfs") => return None,
-        (None, None, false) => {
-            let fault =
-                Fault::error(MOUNT_SOURCE, origin.key(&path("")), format!("mount '{name}' has no source"));
-            faults.push(fault.help("set one of `volume = \"NAME\"`, `bind = \"/path\"` and `tmpfs = true`"));
-            return None;
-        }
-        _ => {
-            let message = format!("mount '{name}' has more than one source: {}", set.join(", "));
-            let last = set.last().copied().unwrap_or("");
-            faults
-                .push(Fault::error(MOUNT_SOURCE, origin.key(&path(last)), message).help("keep one of them"));
-            return None;
-        }
-    };
-    let belongs =
-        [("subpath", "volume"), ("seed", "volume"), ("create", "bind"), ("size", "tmpfs"), ("mode", "tmpfs")];
-    for (key, owner) in
-        belongs.into_iter().filter(|(key, owner)| origin.spans.has(&path(key)) && !set.contains(owner))
-    {
-        let message = format!("'{key}' has no effect on mount '{name}'");
-        let help = format!("it belongs to mounts with `{owner}`");
-        faults.push(Fault::error(KEY_WITHOUT_EFFECT, origin.key(&path(key)), message).help(help));
-    }
-    if draft.subpath.is_some() && origin.spans.has(&path("seed")) {
-        let message = format!("'seed' has no effect on mount '{name}': only a whole volume is seeded");
-        let fault = Fault::error(KEY_WITHOUT_EFFECT, origin.key(&path("seed")), message);
-        faults.push(fault.help("take out `seed` or `subpath`"));
-    }
-    if let MountSource::Bind { path: bind, .. } = &source
-        && bind != VOLUMES_DIR
-        && is_within(bind, VOLUMES_DIR)
-    {
-        let message = format!("mount '{name}' binds '{bind}', which a unit can change");
-        let help = "mount the volume by its name, with `subpath` for a part of it";
-        faults.push(Fault::error(BIND_IN_VOLUME, origin.value(&path("bind")), message).help(help));
-    }
-    let is_bind = matches!(source, MountSource::Bind { .. });
-    let target = draft.target.clone()?;
-    Some(Mount { source, target, read_only: draft.read_only.unwrap_or(is_bind), exec: draft.exec })
-}
-
-fn check_targets(unit: &Unit, origin: &Origin, faults: &mut Vec<Fault>) {
-    let mut seen: BTreeMap<&str, &str> = BTreeMap::new();
-    for (name, mount) in &unit.mounts {
-        let target = mount.target.as_str();
-        let place = origin.value(&format!("mounts.{name}.target"));
-        let forbidden = matches!(target, "/" | "/dev")
-            || ["/proc", "/sys"].iter().any(|tree| is_within(target, tree))
-            || unit.notifies() && is_within(target, SOCKET);
-        if forbidden {
-            let message = format!("nothing can be mounted on '{target}'");
-            faults.push(
-                Fault::error(MOUNT_TARGET, place.clone(), message)
-                    .help("the runtime makes it for every container"),
-            );
-        }
-        if let Some(first) = seen.insert(target, name) {
-            let message = format!("mounts '{first}' and '{name}' have the same target '{target}'");
-            let other = origin.value(&format!("mounts.{first}.target"));
-            faults.push(Fault::error(MOUNT_TWICE, place, message).related(other, "the other one"));
-        }
-    }
-}
-
-fn check_rootfs(unit: &Unit, origin: &Origin, faults: &mut Vec<Fault>) {
-    let idle = |key: &str, why: &str| {
-        Fault::warning(UPPER_UNUSED, origin.key(key), format!("'{key}' has no effect: {why}"))
-    };
-    if unit.rootfs.read_only {
-        for key in ["rootfs.upper", "rootfs.size"].into_iter().filter(|key| origin.spans.has(key)) {
-            faults.push(
-                idle(key, "the root is read-only").help("set rootfs.read_only = false for a writable root"),
-            );
-        }
-    } else if origin.spans.has("rootfs.size") && unit.rootfs.upper == Upper::Disk {
-        faults.push(
-            idle("rootfs.size", "rootfs.upper is \"disk\"").help("it is the size of an upper layer in RAM"),
-        );
     }
 }
 

@@ -9,9 +9,10 @@ use crate::codes::{GATEWAY, NO_SUBNET};
 use crate::fault::{Fault, Place};
 use crate::keys::NetworkDraft;
 use crate::spec::{
-    Attachment, Config, DEFAULT_NETWORK, Declared, Depends, Ipv4Net, MountSource, Network, NetworkMode, Node,
-    Secret, Unit, Until, Volume,
+    Attachment, Config, DEFAULT_NETWORK, Declared, Depends, Ipv4Net, Network, NetworkMode, Node, Secret,
+    Unit, Until, Volume,
 };
+use crate::volumes::{mounted_by, own_volumes};
 use crate::walk::Spans;
 
 /// What a file turned out to be.
@@ -115,11 +116,13 @@ fn bind_joined(declared: &mut Declared) {
 }
 
 fn add_volumes(declared: &mut Declared) {
-    for mount in declared.units.values().flat_map(|unit| unit.mounts.values()) {
-        if let MountSource::Volume { volume, .. } = &mount.source {
+    for unit in declared.units.values() {
+        for volume in mounted_by(unit) {
             let implicit = || Volume { implicit: true, ..Volume::default() };
-            declared.volumes.entry(volume.clone()).or_insert_with(implicit);
+            declared.volumes.entry(volume).or_insert_with(implicit);
         }
+        // Nobody can declare these: their names are none for a file.
+        declared.volumes.extend(own_volumes(unit));
     }
 }
 

@@ -34,12 +34,14 @@ pub use network::{Attachment, Ipv4Net, LISTEN_FD, Listen, Network, NetworkMode, 
 pub use node::{Node, Uplink, UplinkMode};
 pub use pressure::{Pressure, PressureAction, PressureKind, Resource};
 pub use program::{
-    Image, IoPriority, Log, LogSink, Overflow, Process, Rate, Rootfs, SchedulerPolicy, Scheduling, Stdin,
-    Upper,
+    Image, ImageVolumes, IoPriority, Log, LogSink, Overflow, Process, Rate, Rootfs, SchedulerPolicy,
+    Scheduling, Stdin, Upper,
 };
 pub use resources::{Cpu, Cpuset, Delegate, Io, IoLimit, Memory, OnOom, Partition, Pids, PrioClass};
 pub use security::{Profile, Security};
-pub use storage::{Device, Mount, MountSource, Retain, Volume};
+pub use storage::{
+    Device, Directories, Manner, Mount, MountSource, Propagation, Retain, Volume, VolumeSource,
+};
 pub use supplies::{
     Config, ConfigSource, ConfigUse, Content, Delivery, EnvFile, EnvInfo, OnChange, Placed, Secret,
     SecretSource, SecretUse, Supplies,
@@ -69,6 +71,17 @@ impl Declared {
     pub fn identify<D: std::fmt::Debug>(&mut self, outside: impl Fn(&Self, &Unit) -> D) {
         let of = |unit: &Unit| (unit.name.clone(), Identity::of(unit).with(&outside(self, unit)));
         self.identities = self.units.values().map(of).collect();
+    }
+
+    /// Every image that has to be there when a unit starts: its own first, those that it mounts, and those that its
+    /// volumes are filled from.
+    pub fn images<'s>(&'s self, unit: &'s Unit) -> impl Iterator<Item = &'s Reference> {
+        let mounted = unit.mounts.values().filter_map(|mount| match &mount.source {
+            MountSource::Image { reference, .. } => Some(reference),
+            MountSource::Volume { volume, .. } => self.volumes.get(volume)?.seed_image.as_ref(),
+            MountSource::Bind { .. } | MountSource::Tmpfs { .. } => None,
+        });
+        unit.reference().into_iter().chain(mounted)
     }
 
     /// The identity of a unit; of one that is not declared, none.
@@ -136,6 +149,8 @@ pub struct Unit {
     pub devices: BTreeMap<String, Device>,
     /// By name, so that a drop-in can change one.
     pub mounts: BTreeMap<String, Mount>,
+    /// Directories that berth makes for it.
+    pub directories: Directories,
     /// Mode, host name, extra hosts.
     pub network: NetworkMode,
     /// Container's host name; the unit's name as a DNS label by default.
@@ -233,7 +248,7 @@ impl Unit {
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
             profiles: Vec::new(),
-            image: Some(Image { reference }),
+            image: Some(Image::of(reference)),
             is_pod: false,
             rootfs: Rootfs::default(),
             process: Process::default(),
@@ -251,6 +266,7 @@ impl Unit {
             pressure: BTreeMap::new(),
             devices: BTreeMap::new(),
             mounts: BTreeMap::new(),
+            directories: Directories::default(),
             network: NetworkMode::Bridge,
             networks: BTreeMap::new(),
             ports: BTreeMap::new(),

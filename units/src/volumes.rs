@@ -11,8 +11,16 @@ use crate::observed::Observed;
 use crate::spec::{Declared, MountSource, Retain, Unit};
 use crate::{Name, human};
 
+mod own;
+
+pub use own::{ImageVolumeError, Own, image_volumes, own_environment, own_mounts, own_volumes, part_name};
+pub(crate) use own::{contradicts_itself, is_reserved};
+
 /// Where the node keeps volumes.
 pub const VOLUMES_DIR: &str = "/data/volumes";
+
+/// Where those in RAM are mounted.
+pub const RAM_VOLUMES_DIR: &str = "/run/berth/volumes";
 
 /// Projects below this are for people who use a data partition for more than berth.
 const PROJECT_FIRST: u32 = 10_000;
@@ -45,13 +53,14 @@ pub fn gone_name(volume: &Name, number: u32) -> String {
     format!(".{volume}.{number}{GONE}")
 }
 
-/// The volumes that a unit mounts.
+/// The volumes that a unit uses.
 pub fn mounted_by(unit: &Unit) -> BTreeSet<Name> {
     let named = |source: &MountSource| match source {
         MountSource::Volume { volume, .. } => Some(volume.clone()),
-        MountSource::Bind { .. } | MountSource::Tmpfs { .. } => None,
+        MountSource::Bind { .. } | MountSource::Tmpfs { .. } | MountSource::Image { .. } => None,
     };
-    unit.mounts.values().filter_map(|mount| named(&mount.source)).collect()
+    let mounted = unit.mounts.values().filter_map(|mount| named(&mount.source));
+    mounted.chain(own_volumes(unit).into_keys()).collect()
 }
 
 /// Units that have a volume mounted, as far as is known: what is left of a run may have mounted anything that its

@@ -208,7 +208,9 @@ fn read_images(build: &Build<'_>, warnings: &mut Vec<String>) -> Result<Store, B
         import(&mut store, &path, &options)?;
     }
     let units = || build.declared.units.values();
-    for (unit, reference) in units().filter_map(|unit| Some((unit, unit.reference()?))) {
+    for (unit, reference) in
+        units().flat_map(|unit| build.declared.images(unit).map(move |image| (unit, image)))
+    {
         if !ensure_named(&mut store, reference) {
             let available = nearest_first(reference, &store);
             return Err(BuildError::MissingImage {
@@ -219,7 +221,7 @@ fn read_images(build: &Build<'_>, warnings: &mut Vec<String>) -> Result<Store, B
             });
         }
     }
-    let used: BTreeSet<_> = units().filter_map(|unit| unit.reference().cloned()).collect();
+    let used: BTreeSet<_> = units().flat_map(|unit| build.declared.images(unit).cloned()).collect();
     let needed: BTreeSet<_> =
         used.iter().filter_map(|reference| store.images.get(reference)).map(|image| image.digest).collect();
     for (reference, image) in &store.images {

@@ -79,6 +79,9 @@ pub enum Request {
     Export {
         /// Which.
         volume: Name,
+        /// It is in RAM.
+        #[serde(default)]
+        ram: bool,
     },
     /// Replace a volume; the directory to fill is descriptor 5.
     Import {
@@ -145,7 +148,7 @@ pub fn run(connection: OwnedFd, request: OwnedFd, root: &Path) -> Result<(), Ses
         Request::CopyIn(spec) => copy::take(&mut client, &spec).map(|()| 0),
         Request::Events(asked) => events::run(&mut client, &asked, root).map(|()| 0),
         Request::Logs { logs, ram } => logs::run(&mut client, &logs, ram, root).map(|()| 0),
-        Request::Export { volume } => volume::export(&mut client, &volume, root).map(|()| 0),
+        Request::Export { volume, ram } => volume::export(&mut client, &volume, ram, root).map(|()| 0),
         Request::Import { volume } => {
             replaced = true;
             let staged = inherited(STAGED.into()).map_err(SessionError::Request)?;

@@ -96,7 +96,8 @@ impl Supervisor {
         let base = container::base(&self.images.images, unit)?;
         let (launch, supplies) = self.supply(unit, &base.config)?;
         let peer = self.owner_of(unit)?.map(|(peer, _)| peer);
-        let context = Context { declared: &self.set.declared, leases: &self.leases, peer };
+        let context =
+            Context { declared: &self.set.declared, images: &self.images.images, leases: &self.leases, peer };
         let mut spec = Spec { supplies, ..container::hook_spec(&context, unit, base, &launch)? };
         let own = self.observed.units.get(&unit.name).and_then(|seen| seen.record.run.as_ref());
         if let Some(run) = own.filter(|_| !task.is_around()) {

@@ -1,23 +1,22 @@
 //! From a unit, its image and its addresses to what the runtime runs: paths and numbers of this node.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use berth_runtime::spec::{
-    Device, File, Mount, MountSource, Network, Peer, Process, Root, Seed, Spec, User, Writable,
-};
+use berth_runtime::spec::{Device, File, Mount, MountSource, Network, Peer, Process, Root, Spec, User};
 use berth_runtime::{Capabilities, ExecSpec};
 use berth_units::launch::Launch;
 use berth_units::notify::SOCKET;
 use berth_units::schedule::Zone;
-use berth_units::spec::{self, Declared, NetworkMode, Profile, Unit, Upper};
+use berth_units::spec::{self, Declared, Manner, NetworkMode, Profile, Unit};
+use berth_units::volumes::own_environment;
 use berth_units::wire::control::Exec;
 use berth_units::wire::image::{ImageConfig, StoredImage};
 use berth_units::{Name, Reference, addresses::Leases};
 
-use super::disks::{DATA_DIR, FACTORY_DIR};
-use super::{network, notify, signal, sockets, volumes};
+use super::disks::FACTORY_DIR;
+use super::storage::Mounts;
+use super::{network, notify, signal, sockets, storage, volumes};
 
 /// cgroups of containers, by unit.
 pub const CGROUPS_DIR: &str = "/sys/fs/cgroup/units";
@@ -29,7 +28,7 @@ const UNITS_DIR: &str = "/etc/berth";
 const INIT: &str = "/init";
 
 /// What a store has.
-type Images = BTreeMap<Reference, StoredImage>;
+pub type Images = BTreeMap<Reference, StoredImage>;
 
 /// Why a unit cannot be started. Its text ends up in the unit's status.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +61,9 @@ pub enum Error {
     /// Something that it is given is not as it has to be.
     #[error(transparent)]
     Supplies(#[from] berth_units::supplies::SupplyError),
+    /// The volumes that its image asks for.
+    #[error(transparent)]
+    ImageVolumes(#[from] berth_units::volumes::ImageVolumeError),
     /// One of its volumes.
     #[error(transparent)]
     Volume(#[from] volumes::Error),
@@ -88,6 +90,8 @@ pub fn cgroup_dir(unit: &Name) -> PathBuf {
 pub struct Context<'a> {
     /// The set in force.
     pub declared: &'a Declared,
+    /// What the stores have.
+    pub images: &'a Images,
     /// Addresses in force.
     pub leases: &'a Leases,
     /// Whose network it shares.
@@ -116,10 +120,11 @@ pub fn spec(context: &Context<'_>, unit: &Unit, base: Base, launch: &Launch) -> 
 
 /// The same without what its first process alone is given.
 pub fn hook_spec(context: &Context<'_>, unit: &Unit, base: Base, launch: &Launch) -> Result<Spec, Error> {
-    let root = Root { layers: base.layers, writable: writable(unit)? };
+    let Mounts { writable, mounts, seeds } = storage::mounts(context, unit, &base)?;
+    let root = Root { layers: base.layers, writable, shared: unit.rootfs.shared };
     let mut spec = Spec::new(root, launch.argv.clone(), cgroup_dir(&unit.name));
     spec.hostname.clone_from(&unit.hostname);
-    (spec.mounts, spec.seeds) = mounts(context.declared, unit)?;
+    (spec.mounts, spec.seeds) = (mounts, seeds);
     spec.devices = devices(unit);
     let file = |(target, contents): (String, String)| File { target, contents: contents.into_bytes() };
     spec.files = network::etc_files(context.declared, context.leases, unit).into_iter().map(file).collect();
@@ -155,7 +160,7 @@ fn zone_files(zone: &Zone) -> Vec<File> {
 /// Its socket, at a path of its own whatever its image has there. Its root may not change the socket's mode.
 fn notify_mount(unit: &Name) -> Mount {
     let source = MountSource::Bind { path: notify::socket_path(unit), subpath: None };
-    Mount { source, target: SOCKET.to_owned(), read_only: true, exec: false }
+    Mount { source, target: SOCKET.to_owned(), read_only: true, exec: false, manner: Manner::default() }
 }
 
 fn notify_env(unit: &Unit) -> Vec<(&'static str, String)> {
@@ -182,6 +187,7 @@ fn sysctls(unit: &Unit) -> Vec<(String, String)> {
 fn process(unit: &Unit, launch: &Launch) -> Result<Process, Error> {
     let mut process = Process::new(launch.argv.clone());
     process.env = launch.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    add_env(&mut process.env, own_environment(unit));
     process.cwd.clone_from(&launch.cwd);
     process.user = User { user: launch.user.clone(), groups: unit.process.groups.clone() };
     process.umask = unit.process.umask.unwrap_or(0o022);
@@ -228,75 +234,33 @@ fn devices(unit: &Unit) -> Vec<Device> {
     unit.devices.values().filter(there).map(given).collect()
 }
 
-fn writable(unit: &Unit) -> Result<Writable, Error> {
-    Ok(match (unit.rootfs.read_only, unit.rootfs.upper) {
-        (true, _) => Writable::No,
-        (false, Upper::Tmpfs) => Writable::Tmpfs { size: unit.rootfs.size },
-        (false, Upper::Disk) => {
-            Writable::Disk { dir: ensure_dir(Path::new(DATA_DIR).join("roots").join(unit.name.as_str()))? }
-        }
-    })
-}
-
-/// Declared mounts, and a small tmpfs on `rootfs.tmpfs` where the root is read-only and nothing else is mounted.
-/// Beside them the volumes that are used for the first time.
-fn mounts(declared: &Declared, unit: &Unit) -> Result<(Vec<Mount>, Vec<Seed>), Error> {
-    let (mut mounts, mut seeds) = (Vec::new(), Vec::new());
-    if unit.rootfs.read_only {
-        let free = |path: &&String| !unit.mounts.values().any(|mount| mount.target == **path);
-        for path in unit.rootfs.tmpfs.iter().filter(free) {
-            let source = MountSource::Tmpfs { size: 64 << 20, mode: 0o1777 };
-            mounts.push(Mount { source, target: path.clone(), read_only: false, exec: false });
-        }
-    }
-    for mount in unit.mounts.values() {
-        let source = match &mount.source {
-            spec::MountSource::Volume { volume, subpath, seed } => {
-                let volume_spec = declared.volumes.get(volume).cloned().unwrap_or_default();
-                let path = volumes::ensure(volume, &volume_spec)?;
-                if volumes::is_unseeded(volume, &path)? {
-                    let from = seed.then(|| mount.target.clone());
-                    seeds.push(Seed { volume: path.clone(), from, own: volume_spec.implicit });
-                }
-                MountSource::Bind { path, subpath: subpath.clone() }
-            }
-            spec::MountSource::Bind { path, create } => MountSource::Bind {
-                path: if *create { ensure_dir(path.into())? } else { path.into() },
-                subpath: None,
-            },
-            spec::MountSource::Tmpfs { size, mode } => MountSource::Tmpfs { size: *size, mode: *mode },
-        };
-        let target = mount.target.clone();
-        mounts.push(Mount { source, target, read_only: mount.read_only, exec: mount.exec });
-    }
-    // One that lies in another comes after it, else it would be hidden.
-    mounts.sort_by(|a, b| Path::new(&a.target).cmp(Path::new(&b.target)));
-    // Where a unit mounts one volume twice, the mount that copies counts.
-    seeds.sort_by_key(|seed| seed.from.is_none());
-    Ok((mounts, seeds))
-}
-
-fn ensure_dir(path: PathBuf) -> Result<PathBuf, Error> {
-    let fault = |source| Error::Path { doing: "make directory", path: path.display().to_string(), source };
-    fs::create_dir_all(&path).map_err(fault)?;
-    Ok(path)
-}
-
 /// What a unit's root is made of.
+#[derive(Default)]
 pub struct Base {
     /// Lowest first.
     pub layers: Vec<PathBuf>,
     /// What its image says; of a service nothing.
     pub config: ImageConfig,
+    /// Tells the image from others; of a service nothing.
+    pub digest: String,
 }
 
 /// The layers of a unit's image, or for a service the node's root: of that a layer has what lies in the initramfs
 /// itself and nothing that is mounted over it, so neither /data nor /run.
 pub fn base(images: &Images, unit: &Unit) -> Result<Base, Error> {
     let Some(reference) = unit.reference() else {
-        return Ok(Base { layers: vec![PathBuf::from("/")], config: ImageConfig::default() });
+        return Ok(Base { layers: vec![PathBuf::from("/")], ..Base::default() });
     };
-    let image = images.get(reference).ok_or_else(|| Error::NoImage(reference.to_string()))?;
-    let layers = image.layers.iter().map(|layer| Path::new(FACTORY_DIR).join(layer)).collect();
-    Ok(Base { layers, config: image.config.clone() })
+    let image = stored(images, reference)?;
+    Ok(Base { layers: layers(image), config: image.config.clone(), digest: image.digest.clone() })
+}
+
+/// An image of the stores.
+pub fn stored<'i>(images: &'i Images, reference: &Reference) -> Result<&'i StoredImage, Error> {
+    images.get(reference).ok_or_else(|| Error::NoImage(reference.to_string()))
+}
+
+/// Where the layers of an image are, lowest first.
+pub fn layers(image: &StoredImage) -> Vec<PathBuf> {
+    image.layers.iter().map(|layer| Path::new(FACTORY_DIR).join(layer)).collect()
 }

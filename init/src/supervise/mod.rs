@@ -46,6 +46,7 @@ mod source;
 mod starting;
 mod status;
 mod stopping;
+mod storage;
 mod supplies;
 mod tasks;
 mod volumes;

@@ -46,7 +46,8 @@ impl Supervisor {
         self.drift.renew(&unit.name);
         self.arm_pressure(&unit.name)?;
         let (peer, joined) = self.owner_of(unit)?.unzip();
-        let context = Context { declared: &self.set.declared, leases: &self.leases, peer };
+        let context =
+            Context { declared: &self.set.declared, images: &self.images.images, leases: &self.leases, peer };
         let spec = Spec { supplies, ..container::spec(&context, unit, base, &launch)? };
         let (stdin, stdout, stderr) = self.streams(unit)?;
         let ready = self.ready_pipe(unit)?;

@@ -21,6 +21,7 @@ mod resources;
 mod secrets;
 mod seeing;
 mod service;
+mod storage;
 mod templates;
 mod volumes;
 mod words;
@@ -98,6 +99,7 @@ scenarios! {
     secrets::secrets_reach_their_units_and_no_disk: "waited for, inside with mode and owner, told to nobody, on no disk";
     words::processes_have_what_their_keys_say: "init, standard input, console, time zone, core dumps";
     words::lowering_memory_keeps_nobody_waiting: "limits below what is used: the supervisor answers, the unit goes on or is killed";
+    storage::files_of_units_are_theirs: "directories of a unit, layers that stay, VOLUMEs, other images; over a power cut";
     volumes::volume_size_holds_and_changes_live: "no space left at the limit; more and less of it under a running unit";
     volumes::volumes_are_copied_replaced_and_deleted: "export, import, rm, retain; a broken stream changes nothing";
     changes::changed_set_is_taken_whole_or_not_at_all: "units put on a running node; a faulty one changes nothing";

@@ -8,6 +8,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, Mode, OFlags, RawDir, RenameFlags, openat, renameat_with, unlinkat};
 use rustix::io::Errno;
 
+use crate::sys::quota::{self, PROJECT_INHERIT};
+
 /// Directories deeper than this are moved up to the top instead of being walked down into, so that neither the stack
 /// nor the number of open files depends on the tree.
 const DEPTH_MAX: u32 = 16;
@@ -26,6 +28,7 @@ pub(super) fn remove_all(dir: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> 
     loop {
         // Opened anew, because an open directory is read on from where it was.
         let top = open_dir(dir, name)?;
+        set_inheritance(top.as_fd(), false)?;
         empty(top.as_fd(), top.as_fd(), 0, &mut moved)?;
         match unlinkat(dir, name, AtFlags::REMOVEDIR) {
             // Something deep was moved up while the top was being read.
@@ -37,14 +40,35 @@ pub(super) fn remove_all(dir: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> 
 
 /// Removes everything in a directory.
 pub(super) fn remove_contents(dir: BorrowedFd<'_>) -> Result<(), Errno> {
+    let inherited = set_inheritance(dir, false)?;
     let mut moved = 0;
-    loop {
+    let emptied = loop {
         let (top, before) = (open_dir(dir, c".")?, moved);
-        empty(top.as_fd(), top.as_fd(), 0, &mut moved)?;
-        if moved == before {
-            return Ok(());
+        let emptied = empty(top.as_fd(), top.as_fd(), 0, &mut moved);
+        if emptied.is_err() || moved == before {
+            break emptied;
         }
+    };
+    if inherited {
+        set_inheritance(dir, true)?;
     }
+    emptied
+}
+
+/// Whether a directory hands its project on to what is made in it. As long as it does, nothing of another project can be
+/// moved there (ext4_rename()), and whoever filled the tree may have given any project to a part of it.
+fn set_inheritance(top: BorrowedFd<'_>, on: bool) -> Result<bool, Errno> {
+    let mut attributes = match quota::attributes(top) {
+        // No projects on this file system.
+        Err(Errno::NOTTY | Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS) => return Ok(false),
+        result => result?,
+    };
+    let before = attributes.flags & PROJECT_INHERIT != 0;
+    if before != on {
+        attributes.flags ^= PROJECT_INHERIT;
+        quota::set_attributes(top, &attributes)?;
+    }
+    Ok(before)
 }
 
 fn open_dir(dir: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {

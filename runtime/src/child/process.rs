@@ -120,7 +120,8 @@ impl<'p> Child<'p> {
             // A home that is too long to be one is left out.
             let _there = work.env.set_spare(&[b"HOME=", home]);
         }
-        self.own_supplies()
+        self.own_supplies()?;
+        self.own_mounts()
     }
 
     pub(super) fn enter_cwd(&self) -> Outcome<'p> {

@@ -1,10 +1,11 @@
 //! The steps that assemble the root: layers, files, the unit's mounts, what is hidden, pivot_root(2).
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{
-    AtFlags, CWD, Dev, FileType, FsWord, Mode, OFlags, PROC_SUPER_MAGIC, chmodat, chownat, fstat, fstatfs,
-    major, minor, mkdirat, openat,
+    AtFlags, CWD, Dev, FileType, FsWord, Mode, OFlags, PROC_SUPER_MAGIC, XattrFlags, chmodat, chownat,
+    fgetxattr, fremovexattr, fsetxattr, fstat, fstatfs, major, minor, mkdirat, openat,
 };
 use rustix::io::Errno;
 use rustix::mount::{
@@ -14,13 +15,17 @@ use rustix::mount::{
 
 use super::api::{NOSUID_NODEV, READ_ONLY, attach, attach_over_root, copy_tree, mount_context, new_mount};
 use super::clear::remove_all;
+use super::seed::fill_from;
 use super::{Child, Fault, Outcome, RootRef, about, need};
-use crate::plan::{FilePlan, MountPlan, Source, SupplyPlan, Upper};
+use crate::plan::{FilePlan, ImagePlan, MountPlan, Source, SupplyPlan, Upper};
 use crate::resolve::{self, Kind, Target, ensure, ensure_own_file};
+use crate::spec::LAYER_OF;
 use crate::sys::mount::{Reach, set_attributes};
 
 const SYSFS_MAGIC: FsWord = 0x6265_6572;
 const DIR: Mode = Mode::from_raw_mode(0o755);
+/// Of what stands in [`LAYER_OF`], bytes.
+const IMAGE_NAME_MAX: usize = 256;
 
 impl<'p> Child<'p> {
     pub(super) fn make_mounts_private(&self) -> Outcome<'p> {
@@ -29,20 +34,38 @@ impl<'p> Child<'p> {
     }
 
     pub(super) fn empty_upper(&self, root: RootRef<'p>) -> Outcome<'p> {
-        let Upper::Disk { dir, .. } = &root.upper else { return Ok(()) };
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let opened = openat(CWD, dir.as_c_str(), flags, Mode::empty()).map_err(about(0, dir))?;
-        for (index, name) in [c"upper", c"work"].into_iter().enumerate() {
-            remove_all(opened.as_fd(), name).map_err(about(index, dir))?;
-            mkdirat(&opened, name, DIR).map_err(about(index, dir))?;
-        }
-        Ok(())
+        let Upper::Disk { dir, keep, .. } = &root.upper else { return Ok(()) };
+        let empty = || {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let opened = openat(CWD, dir.as_c_str(), flags, Mode::empty())?;
+            let is_kept = match keep {
+                Some(image) => is_layer_of(opened.as_fd(), image)?,
+                None => false,
+            };
+            remove_all(opened.as_fd(), c"work")?;
+            mkdirat(&opened, c"work", DIR)?;
+            if is_kept {
+                return Ok(());
+            }
+            // In this order: what is half removed is never taken for a layer of that image.
+            match fremovexattr(&opened, LAYER_OF) {
+                Ok(()) | Err(Errno::NODATA) => {}
+                Err(errno) => return Err(errno),
+            }
+            remove_all(opened.as_fd(), c"upper")?;
+            mkdirat(&opened, c"upper", DIR)?;
+            match keep {
+                Some(image) => fsetxattr(&opened, LAYER_OF, image.to_bytes(), XattrFlags::CREATE),
+                None => Ok(()),
+            }
+        };
+        empty().map_err(about(0, dir))
     }
 
     pub(super) fn mount_scratch(&mut self, root: RootRef<'p>) -> Outcome<'p> {
         let scratch = &root.scratch;
         attach_over_root(scratch.as_fd())?;
-        for name in [c"upper", c"work", c"empty", c"files", c"supplies"] {
+        for name in [c"upper", c"work", c"empty", c"files", c"supplies", c"images"] {
             mkdirat(scratch, name, DIR)?;
         }
         self.scratch = Some(scratch.as_fd());
@@ -63,11 +86,13 @@ impl<'p> Child<'p> {
                 fsconfig_set_string(context, c"upperdir", c"upper")?;
                 fsconfig_set_string(context, c"workdir", c"work")?;
             }
-            Upper::Disk { upper, work, .. } => {
+            Upper::Disk { upper, work, keep, .. } => {
                 fsconfig_set_string(context, c"upperdir", upper.as_c_str()).map_err(about(0, upper))?;
                 fsconfig_set_string(context, c"workdir", work.as_c_str()).map_err(about(0, work))?;
-                // What is written is thrown away at the next start, so nobody needs it to survive a power cut.
-                fsconfig_set_flag(context, c"volatile")?;
+                // What is thrown away at the next start does not have to survive a power cut.
+                if keep.is_none() {
+                    fsconfig_set_flag(context, c"volatile")?;
+                }
             }
         }
         // Devices that an image brings are not the container's: it has those of /dev.
@@ -155,21 +180,70 @@ impl<'p> Child<'p> {
     }
 
     fn mount_user_mount(&self, plan: &MountPlan) -> Result<(), Errno> {
-        let target = self.mount_place(&plan.target, plan.kind)?;
         match &plan.source {
-            Source::Tree(tree) => attach(tree.as_fd(), target.as_fd()),
-            Source::Tmpfs { size, mode } => {
-                let mut attributes = NOSUID_NODEV;
-                attributes.set(MountAttrFlags::MOUNT_ATTR_NOEXEC, !plan.exec);
-                attributes.set(READ_ONLY, plan.read_only);
-                let mount = new_mount(
-                    c"tmpfs",
-                    &[(c"size", size.as_c_str()), (c"mode", mode.as_c_str())],
-                    attributes,
-                )?;
+            Source::Tree(tree, kind) => attach(tree.as_fd(), self.mount_place(&plan.target, *kind)?.as_fd()),
+            Source::Tmpfs { size, mode, filled } => {
+                let target = self.mount_place(&plan.target, Kind::Directory)?;
+                let options = [(c"size", size.as_c_str()), (c"mode", mode.as_c_str())];
+                let mount = new_mount(c"tmpfs", &options, plan.attributes)?;
+                if *filled {
+                    fill_from(mount.as_fd(), target.as_fd())?;
+                }
                 attach(mount.as_fd(), target.as_fd())
             }
+            Source::Image(image, subpath) => {
+                let top = self.put_together(image)?;
+                let found = match subpath {
+                    Some(subpath) => resolve::open(top.as_fd(), subpath.path())?,
+                    None => top,
+                };
+                let mode = FileType::from_raw_mode(fstat(&found)?.st_mode);
+                let kind = if mode == FileType::Directory { Kind::Directory } else { Kind::File };
+                let mount = copy_tree(found.as_fd(), c"", OpenTreeFlags::empty())?;
+                set_attributes(mount.as_fd(), plan.attributes | READ_ONLY, Reach::One)?;
+                attach(mount.as_fd(), self.mount_place(&plan.target, kind)?.as_fd())
+            }
         }
+    }
+
+    /// Mounts another image on its place in the scratch tmpfs, which goes away with all that is below it.
+    pub(super) fn put_together(&self, image: &ImagePlan) -> Result<OwnedFd, Errno> {
+        let scratch = need(self.scratch.as_ref())?;
+        let mount = match image.layers.as_slice() {
+            // Overlay takes two layers or more.
+            [one] => copy_tree(CWD, one, OpenTreeFlags::empty())?,
+            layers => {
+                let overlay = fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+                for layer in layers {
+                    fsconfig_set_string(overlay.as_fd(), c"lowerdir+", layer.as_c_str())?;
+                }
+                mount_context(overlay.as_fd(), NOSUID_NODEV | READ_ONLY)?
+            }
+        };
+        mkdirat(scratch, image.place.as_c_str(), DIR)?;
+        let place = openat(scratch, image.place.as_c_str(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        attach(mount.as_fd(), place.as_fd())?;
+        Ok(mount)
+    }
+
+    /// Directories that are the unit's own, once its user is known.
+    pub(super) fn own_mounts(&self) -> Outcome<'p> {
+        let Some(root) = &self.plan.root else { return Ok(()) };
+        for (index, mount) in root.mounts.iter().enumerate() {
+            if let (Source::Tree(tree, Kind::Directory), true) = (&mount.source, mount.own) {
+                self.own(tree).map_err(about(index, mount.target.path()))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn own(&self, tree: &OwnedFd) -> Result<(), Errno> {
+        let (uid, gid) = (self.work.identity.uid, self.work.identity.gid);
+        let stat = fstat(tree)?;
+        if (stat.st_uid, stat.st_gid) == (uid.as_raw(), gid.as_raw()) {
+            return Ok(());
+        }
+        chownat(tree, c"", Some(uid), Some(gid), AtFlags::EMPTY_PATH)
     }
 
     pub(super) fn make_workdir(&self, root: RootRef<'p>) -> Outcome<'p> {
@@ -231,7 +305,21 @@ impl<'p> Child<'p> {
         // An unmount takes what is uppermost: first the scratch tmpfs, which lies over the old root, then that.
         unmount(c".", UnmountFlags::DETACH)?;
         unmount(c".", UnmountFlags::DETACH)?;
-        Ok(rustix::process::chdir(c"/")?)
+        rustix::process::chdir(c"/")?;
+        if self.plan.root.as_ref().is_some_and(|root| root.shared) {
+            mount_change(c"/", MountPropagationFlags::REC | MountPropagationFlags::SHARED)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a layer was written over that image.
+fn is_layer_of(dir: BorrowedFd<'_>, image: &CStr) -> Result<bool, Errno> {
+    let mut found = [0; IMAGE_NAME_MAX];
+    match fgetxattr(dir, LAYER_OF, &mut found) {
+        Ok(len) => Ok(found.get(..len) == Some(image.to_bytes())),
+        Err(Errno::NODATA | Errno::RANGE) => Ok(false),
+        Err(errno) => Err(errno),
     }
 }
 
@@ -251,7 +339,7 @@ fn unless_absent(result: Result<(), Errno>) -> Result<(), Errno> {
 }
 
 /// Writes everything or says why not.
-pub(super) fn write_all(fd: std::os::fd::BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errno> {
+pub(super) fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errno> {
     while !bytes.is_empty() {
         let written = rustix::io::write(fd, bytes)?;
         bytes = bytes.get(written..).filter(|_| written > 0).ok_or(Errno::IO)?;

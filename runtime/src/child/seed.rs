@@ -20,7 +20,7 @@ use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 use super::clear::remove_contents;
 use super::root::write_all;
 use super::{Child, Outcome, RootRef, about, need};
-use crate::plan::SeedPlan;
+use crate::plan::{SeedPlan, SeedPlanFrom};
 use crate::resolve;
 use crate::spec::UNSEEDED;
 
@@ -71,25 +71,36 @@ impl<'p> Child<'p> {
         }
         // What a start that was cut off has left.
         remove_contents(volume)?;
-        if let Some(target) = &plan.from {
-            let top = need(self.root.as_ref())?;
-            match resolve::open(top.as_fd(), target.path())
-                .and_then(|found| openat(&found, c".", DIR, Mode::empty()))
-            {
-                Ok(from) => {
-                    copy_all(from.as_fd(), volume, 0)?;
-                    if plan.own {
-                        settle(volume, &fstat(&from)?)?;
-                    }
+        match self.source(plan) {
+            Ok(Some(from)) => {
+                copy_all(from.as_fd(), volume, 0)?;
+                if plan.own {
+                    settle(volume, &fstat(&from)?)?;
                 }
-                // The image has no such directory.
-                Err(Errno::NOENT | Errno::NOTDIR) => {}
-                Err(errno) => return Err(errno),
             }
+            // The image has no such directory.
+            Ok(None) | Err(Errno::NOENT | Errno::NOTDIR) => {}
+            Err(errno) => return Err(errno),
         }
         syncfs(volume)?;
         fremovexattr(volume, UNSEEDED)
     }
+
+    fn source(&self, plan: &SeedPlan) -> Result<Option<OwnedFd>, Errno> {
+        let found = match &plan.from {
+            SeedPlanFrom::Nothing => return Ok(None),
+            SeedPlanFrom::Root(target) => resolve::open(need(self.root.as_ref())?.as_fd(), target.path())?,
+            SeedPlanFrom::Image(image) => self.put_together(image)?,
+        };
+        openat(&found, c".", DIR, Mode::empty()).map(Some)
+    }
+}
+
+/// Copies what is in `place`, its owner and its mode into a file system that is mounted nowhere yet.
+pub(super) fn fill_from(mount: BorrowedFd<'_>, place: BorrowedFd<'_>) -> Result<(), Errno> {
+    let (from, to) = (openat(place, c".", DIR, Mode::empty())?, openat(mount, c".", DIR, Mode::empty())?);
+    copy_all(from.as_fd(), to.as_fd(), 0)?;
+    settle(to.as_fd(), &fstat(&from)?)
 }
 
 /// Copies what is in a directory of the image; sockets and devices are left out.

@@ -5,20 +5,19 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::fs::{CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, fstat, openat};
+use rustix::fs::{CWD, Gid, Mode, OFlags, Uid, fstat, openat};
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_flag,
-    fsconfig_set_string, fsmount, fsopen, open_tree,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string,
+    fsmount, fsopen,
 };
 
 use super::{
-    FilePlan, Lifted, MountPlan, ReaperPlan, RootPlan, SeedPlan, Source, SupplyPlan, SysctlPlan, Upper,
-    c_string, devices, invalid, open, system,
+    FilePlan, Lifted, ReaperPlan, RootPlan, SeedPlan, SeedPlanFrom, SupplyPlan, SysctlPlan, Upper, c_string,
+    devices, invalid, mounts, open, system,
 };
-use crate::resolve::{self, Kind, Target};
+use crate::resolve::Target;
 use crate::spawn::SpawnError;
-use crate::spec::{File, Mount, MountSource, Network, Seed, Spec, Supply, Writable};
-use crate::sys::mount::{Reach, set_attributes};
+use crate::spec::{File, Network, Seed, SeedFrom, Spec, Supply, Writable};
 use crate::sys::strings::Strings;
 
 /// fsconfig(2) takes strings of up to 255 bytes.
@@ -44,14 +43,15 @@ pub(super) fn plan(spec: &Spec, lifted: &mut Lifted) -> Result<RootPlan, SpawnEr
         upper: upper(&spec.root.writable)?,
         scratch: lifted.lift(scratch(spec).map_err(system("make a file system in RAM"))?)?,
         read_only: spec.root.writable == Writable::No,
+        shared: spec.root.shared,
         privileged: spec.privileged,
         delegate: spec.delegate,
         shm_size: c_string("shm_size", spec.shm_size.to_string())?,
-        seeds: spec.seeds.iter().map(|one| seed(one, lifted)).collect::<Result<_, _>>()?,
+        seeds: seeds(&spec.seeds, lifted)?,
         devices: devices::plan(spec)?,
         files: files(&spec.files)?,
         supplies: supplies(&spec.supplies)?,
-        mounts: mounts(&spec.mounts, lifted)?,
+        mounts: mounts::plan(&spec.mounts, lifted)?,
         workdir: target("cwd", &spec.process.cwd)?,
         loopback: spec.network == Network::Private,
         hostname: match &spec.network {
@@ -80,7 +80,7 @@ pub(super) fn reaper(spec: &Spec, lifted: &mut Lifted) -> Result<Option<ReaperPl
     Ok(Some(ReaperPlan { program, argv, env: Strings::new(Vec::new(), 0) }))
 }
 
-fn layers(layers: &[std::path::PathBuf]) -> Result<Vec<CString>, SpawnError> {
+pub(super) fn layers(layers: &[std::path::PathBuf]) -> Result<Vec<CString>, SpawnError> {
     if layers.is_empty() || layers.len() > LAYERS_MAX {
         return Err(invalid("layers", layers.len(), "there are 1 to 500"));
     }
@@ -101,9 +101,10 @@ fn host_path(what: &'static str, path: &Path) -> Result<CString, SpawnError> {
 }
 
 fn upper(writable: &Writable) -> Result<Upper, SpawnError> {
-    let Writable::Disk { dir } = writable else { return Ok(Upper::Scratch) };
+    let Writable::Disk { dir, keep } = writable else { return Ok(Upper::Scratch) };
     let below = |name| host_path("writable", &dir.join(name));
-    Ok(Upper::Disk { dir: host_path("writable", dir)?, upper: below("upper")?, work: below("work")? })
+    let keep = keep.as_deref().map(|image| c_string("keep", image)).transpose()?;
+    Ok(Upper::Disk { dir: host_path("writable", dir)?, upper: below("upper")?, work: below("work")?, keep })
 }
 
 /// Made here and not by the child, so that whoever starts a container can keep it: see [`crate::resupply`].
@@ -137,14 +138,24 @@ fn files(files: &[File]) -> Result<Vec<FilePlan>, SpawnError> {
     files.iter().enumerate().map(plan).collect()
 }
 
-fn seed(seed: &Seed, lifted: &mut Lifted) -> Result<SeedPlan, SpawnError> {
+fn seeds(seeds: &[Seed], lifted: &mut Lifted) -> Result<Vec<SeedPlan>, SpawnError> {
+    seeds.iter().enumerate().map(|(number, one)| seed(number, one, lifted)).collect()
+}
+
+fn seed(number: usize, seed: &Seed, lifted: &mut Lifted) -> Result<SeedPlan, SpawnError> {
     let path = &seed.volume;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let volume = openat(CWD, path, flags, Mode::empty()).map_err(open("open volume", path))?;
     Ok(SeedPlan {
         volume: lifted.lift(volume)?,
         name: c_string("volume", path.as_os_str().as_bytes())?,
-        from: seed.from.as_deref().map(mount_target).transpose()?,
+        from: match &seed.from {
+            SeedFrom::Nothing => SeedPlanFrom::Nothing,
+            SeedFrom::Root(path) => SeedPlanFrom::Root(mount_target(path)?),
+            SeedFrom::Image(layers) => {
+                SeedPlanFrom::Image(mounts::image(layers, &format!("images/s{number}"))?)
+            }
+        },
         own: seed.own,
     })
 }
@@ -173,69 +184,7 @@ fn supplies(supplies: &[Supply]) -> Result<Vec<SupplyPlan>, SpawnError> {
     supplies.iter().enumerate().map(plan).collect()
 }
 
-fn mounts(mounts: &[Mount], lifted: &mut Lifted) -> Result<Vec<MountPlan>, SpawnError> {
-    let mut planned = Vec::new();
-    for mount in mounts {
-        let target = mount_target(&mount.target)?;
-        let (source, kind) = match &mount.source {
-            MountSource::Bind { path, subpath } => bind(mount, path, subpath.as_deref(), lifted)?,
-            MountSource::Tmpfs { size, mode } => (tmpfs(*size, *mode)?, Kind::Directory),
-        };
-        planned.push(MountPlan { target, kind, source, read_only: mount.read_only, exec: mount.exec });
-    }
-    planned.sort_by_key(|mount| mount.target.depth());
-    Ok(planned)
-}
-
-fn tmpfs(size: u64, mode: u32) -> Result<Source, SpawnError> {
-    if mode > 0o7777 {
-        return Err(invalid("mode", format!("{mode:o}"), "it is at most 7777"));
-    }
-    Ok(Source::Tmpfs {
-        size: c_string("size", size.to_string())?,
-        mode: c_string("mode", format!("{mode:o}"))?,
-    })
-}
-
-/// Copies the tree and sets its attributes while it is mounted nowhere: there is no moment when it is writable.
-fn bind(
-    mount: &Mount,
-    path: &Path,
-    subpath: Option<&str>,
-    lifted: &mut Lifted,
-) -> Result<(Source, Kind), SpawnError> {
-    if !path.is_absolute() {
-        return Err(invalid("mount source", path.display(), "it is absolute"));
-    }
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let mut source = openat(CWD, path, flags, Mode::empty()).map_err(open("open mount source", path))?;
-    if let Some(subpath) = subpath {
-        source = open_subpath(&source, subpath).map_err(open("open mount source", &path.join(subpath)))?;
-    }
-    let mode = fstat(&source).map_err(open("examine mount source", path))?.st_mode;
-    let kind =
-        if FileType::from_raw_mode(mode) == FileType::Directory { Kind::Directory } else { Kind::File };
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_EMPTY_PATH
-        | OpenTreeFlags::AT_RECURSIVE;
-    let tree = open_tree(&source, c"", flags).map_err(open("copy mount source", path))?;
-    let mut attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
-    attributes.set(MountAttrFlags::MOUNT_ATTR_RDONLY, mount.read_only);
-    attributes.set(MountAttrFlags::MOUNT_ATTR_NOEXEC, !mount.exec);
-    set_attributes(tree.as_fd(), attributes, Reach::Tree).map_err(open("set attributes of", path))?;
-    Ok((Source::Tree(lifted.lift(tree)?), kind))
-}
-
-/// Below a volume, where a container may have put any link: never outside of it.
-fn open_subpath(volume: &OwnedFd, subpath: &str) -> Result<OwnedFd, rustix::io::Errno> {
-    let target = Target::parse(&format!("/{subpath}")).ok_or(rustix::io::Errno::INVAL)?;
-    let flags = OFlags::PATH | OFlags::DIRECTORY;
-    let root = resolve::open_below(volume, c".", flags, ResolveFlags::IN_ROOT)?;
-    resolve::ensure(root.as_fd(), &target, Kind::Directory)
-}
-
-fn mount_target(path: &str) -> Result<Target, SpawnError> {
+pub(super) fn mount_target(path: &str) -> Result<Target, SpawnError> {
     let parsed = target("mount target", path)?;
     if parsed.depth() == 0 || RESERVED.iter().any(|dir| parsed.is_below(dir)) {
         return Err(invalid(
@@ -247,7 +196,7 @@ fn mount_target(path: &str) -> Result<Target, SpawnError> {
     Ok(parsed)
 }
 
-fn target(what: &'static str, path: &str) -> Result<Target, SpawnError> {
+pub(super) fn target(what: &'static str, path: &str) -> Result<Target, SpawnError> {
     Target::parse(path).ok_or_else(|| invalid(what, path, "it is absolute, without '.' and '..'"))
 }
 

@@ -5,6 +5,7 @@
 
 pub(crate) mod container;
 mod devices;
+mod mounts;
 mod process;
 mod scheduling;
 
@@ -13,6 +14,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 use rustix::fs::{Dev, FileType, Gid, Mode, Uid};
+use rustix::mount::MountAttrFlags;
 use rustix::process::{Resource, Rlimit};
 use rustix::thread::ThreadNameSpaceType;
 
@@ -74,6 +76,7 @@ pub(crate) struct RootPlan {
     /// The tmpfs that the container does not see as a whole, mounted nowhere yet.
     pub(crate) scratch: OwnedFd,
     pub(crate) read_only: bool,
+    pub(crate) shared: bool,
     pub(crate) privileged: bool,
     pub(crate) delegate: bool,
     pub(crate) shm_size: CString,
@@ -104,15 +107,29 @@ pub(crate) enum Upper {
     /// The scratch tmpfs.
     Scratch,
     /// Directories of the node.
-    Disk { dir: CString, upper: CString, work: CString },
+    Disk { dir: CString, upper: CString, work: CString, keep: Option<CString> },
 }
 
 pub(crate) struct SeedPlan {
     pub(crate) volume: OwnedFd,
     /// Path of the volume, for messages.
     pub(crate) name: CString,
-    pub(crate) from: Option<Target>,
+    pub(crate) from: SeedPlanFrom,
     pub(crate) own: bool,
+}
+
+pub(crate) enum SeedPlanFrom {
+    Nothing,
+    Root(Target),
+    Image(ImagePlan),
+}
+
+/// Another image.
+pub(crate) struct ImagePlan {
+    /// The uppermost first.
+    pub(crate) layers: Vec<CString>,
+    /// Directory of the scratch tmpfs that it is mounted on.
+    pub(crate) place: CString,
 }
 
 pub(crate) struct DevicePlan {
@@ -143,19 +160,22 @@ pub(crate) struct SupplyPlan {
 
 pub(crate) struct MountPlan {
     pub(crate) target: Target,
-    pub(crate) kind: Kind,
     pub(crate) source: Source,
-    pub(crate) read_only: bool,
-    pub(crate) exec: bool,
+    pub(crate) attributes: MountAttrFlags,
+    /// Its root is given to the process' user.
+    pub(crate) own: bool,
 }
 
 pub(crate) enum Source {
     /// A detached tree, attributes already set.
-    Tree(OwnedFd),
+    Tree(OwnedFd, Kind),
     Tmpfs {
         size: CString,
         mode: CString,
+        /// With what the image has there.
+        filled: bool,
     },
+    Image(ImagePlan, Option<Target>),
 }
 
 pub(crate) struct SysctlPlan {

@@ -1,8 +1,9 @@
 use super::*;
 use crate::spec::{File, Mount, MountSource, Root, Supply, Writable};
+use berth_units::spec::Manner;
 
 fn spec() -> Spec {
-    let root = Root { layers: vec!["/layer".into()], writable: Writable::No };
+    let root = Root { layers: vec!["/layer".into()], writable: Writable::No, shared: false };
     Spec::new(root, vec!["sh".to_owned()], "/cgroup".into())
 }
 
@@ -19,7 +20,7 @@ fn refusal(change: impl FnOnce(&mut Spec)) -> String {
 
 fn tmpfs(target: &str) -> Mount {
     let source = MountSource::Tmpfs { size: 1, mode: 0o1777 };
-    Mount { source, target: target.to_owned(), read_only: false, exec: false }
+    Mount { source, target: target.to_owned(), read_only: false, exec: false, manner: Manner::default() }
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::os::fd::AsFd;
 
 use berth_runtime::spawn;
 use berth_runtime::spec::{Mount, MountSource};
+use berth_units::spec::Manner;
 
 use crate::sandbox::{Sandbox, failure, null, stdio};
 
@@ -51,7 +52,13 @@ fn failing_steps_say_what_and_why() {
     check(
         &|s| {
             let source = MountSource::Tmpfs { size: 4096, mode: 0o755 };
-            s.mounts.push(Mount { source, target: "/etc/group".to_owned(), read_only: false, exec: false });
+            s.mounts.push(Mount {
+                source,
+                target: "/etc/group".to_owned(),
+                read_only: false,
+                exec: false,
+                manner: Manner::default(),
+            });
         },
         "cannot mount '/etc/group': Not a directory",
     );
@@ -64,7 +71,13 @@ fn what_the_caller_cannot_open_is_named() {
     let stdio = stdio(null.as_fd(), null.as_fd(), null.as_fd());
     let mut spec = sandbox.spec("true");
     let source = MountSource::Bind { path: "/nowhere".into(), subpath: None };
-    spec.mounts.push(Mount { source, target: "/x".to_owned(), read_only: true, exec: false });
+    spec.mounts.push(Mount {
+        source,
+        target: "/x".to_owned(),
+        read_only: true,
+        exec: false,
+        manner: Manner::default(),
+    });
     assert_eq!(spawn(&spec, &stdio).unwrap_err().to_string(), "cannot open mount source '/nowhere'");
     let mut spec = sandbox.spec("true");
     spec.cgroup = "/nowhere".into();

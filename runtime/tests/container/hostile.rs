@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use berth_runtime::spec::{File, Mount, MountSource, Supply, Writable};
+use berth_units::spec::Manner;
 
 use crate::sandbox::{Sandbox, failure, run, succeed};
 
@@ -45,6 +46,7 @@ fn links_of_the_image_stay_inside_the_root() {
         target: target.to_owned(),
         read_only: false,
         exec: false,
+        manner: Manner::default(),
     };
     spec.mounts = vec![tmpfs("/out/mount"), tmpfs("/up/made/mount")];
     spec.files = vec![File { target: "/out/file".to_owned(), contents: b"file\n".to_vec() }];
@@ -61,7 +63,13 @@ fn a_mount_is_not_led_over_the_kernels_files() {
     symlink("/proc/self/attr", sandbox.layer().join("data")).unwrap();
     let mut spec = sandbox.spec("true");
     let source = MountSource::Tmpfs { size: 4096, mode: 0o755 };
-    spec.mounts = vec![Mount { source, target: "/data".to_owned(), read_only: false, exec: false }];
+    spec.mounts = vec![Mount {
+        source,
+        target: "/data".to_owned(),
+        read_only: false,
+        exec: false,
+        manner: Manner::default(),
+    }];
     assert_eq!(failure(&spec), "cannot mount '/data': Too many levels of symbolic links");
     spec.mounts.clear();
     let contents = b"x".to_vec();
@@ -81,7 +89,13 @@ fn a_subpath_does_not_leave_its_volume() {
     for subpath in ["absolute", "relative", "absolute/deeper"] {
         let mut spec = sandbox.spec("ls /data");
         let source = MountSource::Bind { path: volume.clone(), subpath: Some(subpath.to_owned()) };
-        spec.mounts = vec![Mount { source, target: "/data".to_owned(), read_only: false, exec: false }];
+        spec.mounts = vec![Mount {
+            source,
+            target: "/data".to_owned(),
+            read_only: false,
+            exec: false,
+            manner: Manner::default(),
+        }];
         let null = crate::sandbox::null();
         let fd = std::os::fd::AsFd::as_fd(&null);
         match berth_runtime::spawn(&spec, &crate::sandbox::stdio(fd, fd, fd)) {

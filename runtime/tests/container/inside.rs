@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 
 use berth_runtime::spec::{self, Device, Mount, MountSource, Network, Supply, Writable};
 use berth_runtime::{Capabilities, resupply, spawn};
+use berth_units::spec::Manner;
 use berth_units::spec::{IoPriority, SchedulerPolicy, Scheduling};
 
 use crate::sandbox::{Sandbox, null, pipe, run, stdio, succeed, wait};
@@ -143,7 +144,7 @@ fn the_root_is_read_only_unless_asked_for() {
 fn a_disk_upper_is_emptied_at_every_start() {
     let sandbox = Sandbox::new();
     let mut spec = sandbox.spec("ls /x 2>&1; mkdir -p /x/y/z; touch /x/1; ls /x");
-    spec.root.writable = Writable::Disk { dir: sandbox.dir().join("disk") };
+    spec.root.writable = Writable::Disk { dir: sandbox.dir().join("disk"), keep: None };
     let first = run(&spec);
     assert_eq!(first.stdout, "ls: /x: No such file or directory\n1\ny\n");
     assert!(sandbox.dir().join("disk/upper/x/y/z").exists());
@@ -194,9 +195,16 @@ fn mount_points_are_made_in_a_read_only_root() {
         target: target.to_owned(),
         read_only,
         exec: false,
+        manner: Manner::default(),
     };
     let source = MountSource::Tmpfs { size: 1 << 20, mode: 0o1777 };
-    let tmpfs = Mount { source, target: "/var/lib/x/tmp".to_owned(), read_only: false, exec: false };
+    let tmpfs = Mount {
+        source,
+        target: "/var/lib/x/tmp".to_owned(),
+        read_only: false,
+        exec: false,
+        manner: Manner::default(),
+    };
     let script = "cat /var/lib/x/file; echo 1 > /var/lib/x/new; echo 2 > /var/lib/x/tmp/y; cat /var/lib/x/tmp/y; \
                   stat -c %a /var/lib/x/tmp; touch /ro/x 2>&1; cp /bin/busybox /var/lib/x/true; /var/lib/x/true 2>&1";
     let mut spec = sandbox.spec(script);
@@ -237,6 +245,7 @@ fn supplies_lie_over_the_mounts_with_mode_and_owner() {
         target: "/run".to_owned(),
         read_only: false,
         exec: false,
+        manner: Manner::default(),
     }];
     let supply = |target: &str, mode, owner: Option<u32>| Supply {
         target: target.to_owned(),

@@ -9,3 +9,4 @@ mod life;
 mod limits;
 mod sandbox;
 mod seed;
+mod storage;

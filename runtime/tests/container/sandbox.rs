@@ -14,7 +14,7 @@ use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, moun
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
-const APPLETS: &str = "cat chmod cp cut date echo env false grep head hostname id ifconfig ionice kill ln ls mkdir mknod mount \
+const APPLETS: &str = "awk cat chmod cp cut date echo env false grep head hostname id ifconfig ionice kill ln ls mkdir mknod mount \
                        ps pwd readlink rm sh sleep sort stat stty test touch true tty umask uname wc";
 const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nweb:x:101:102::/srv/web:/bin/sh\n";
 const GROUP: &str = "root:x:0:\nweb:x:102:\nlog:x:6:web\nstaff:x:50:\n";
@@ -80,7 +80,7 @@ impl Sandbox {
 
     /// A read-only container that runs a shell script.
     pub fn spec(&self, script: &str) -> Spec {
-        let root = Root { layers: vec![self.layer()], writable: Writable::No };
+        let root = Root { layers: vec![self.layer()], writable: Writable::No, shared: false };
         let argv = ["sh", "-c", script].map(String::from).to_vec();
         let mut spec = Spec::new(root, argv, self.cgroup.path().to_owned());
         spec.hostname = "box".to_owned();

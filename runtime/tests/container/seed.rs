@@ -4,7 +4,8 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 
-use berth_runtime::spec::{Mount, MountSource, Seed, UNSEEDED};
+use berth_runtime::spec::{Mount, MountSource, Seed, SeedFrom, UNSEEDED};
+use berth_units::spec::Manner;
 use rustix::fs::{XattrFlags, getxattr, setxattr};
 
 use crate::sandbox::{Sandbox, run};
@@ -26,8 +27,15 @@ fn scene(sandbox: &Sandbox) -> PathBuf {
 fn seeded(sandbox: &Sandbox, volume: &Path, from: Option<&str>, script: &str) -> crate::sandbox::Outcome {
     let mut spec = sandbox.spec(script);
     let source = MountSource::Bind { path: volume.to_owned(), subpath: None };
-    spec.mounts = vec![Mount { source, target: "/srv/data".to_owned(), read_only: false, exec: false }];
-    spec.seeds = vec![Seed { volume: volume.to_owned(), from: from.map(str::to_owned), own: true }];
+    spec.mounts = vec![Mount {
+        source,
+        target: "/srv/data".to_owned(),
+        read_only: false,
+        exec: false,
+        manner: Manner::default(),
+    }];
+    let from = from.map_or(SeedFrom::Nothing, |from| SeedFrom::Root(from.to_owned()));
+    spec.seeds = vec![Seed { volume: volume.to_owned(), from, own: true }];
     run(&spec)
 }
 

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use crate::spec::{
-    Attachment, Cpu, Image, Io, Log, LogSink, Memory, Pids, Process, Restart, Stop, Supplies, Unit,
+    Attachment, Cpu, Directories, Image, Io, Log, LogSink, Memory, Mount, Pids, Process, Restart, Stop,
+    Supplies, Unit,
 };
 
 use super::show::{Bytes, Show};
@@ -84,7 +85,7 @@ pub(super) fn fields(unit: &Unit, see: &mut See<'_>) {
         description, documentation, enabled, start, labels, annotations, profiles,
         image, is_pod, rootfs, process, env, supplies,
         memory, cpu, pids, io, cpuset, hugetlb, hugetlb_rsvd, cgroup_raw, delegate,
-        pressure, devices, mounts, network, hostname, networks, ports, sockets,
+        pressure, devices, mounts, directories, network, hostname, networks, ports, sockets,
         kind, schedule, job, remain_after_exit, depends, after, before, conflicts, wait_for, conditions,
         ready, watchdog, health, image_healthcheck, start_timeout, runtime_max, restart, on_failure, on_success, stop,
         reload, hooks, log, security,
@@ -106,7 +107,7 @@ pub(super) fn fields(unit: &Unit, see: &mut See<'_>) {
     hidden(see, key!("cgroup.delegate"), delegate);
     entries(see, key!("pressure"), pressure);
     entries(see, key!("devices"), devices);
-    entries(see, key!("mounts"), mounts);
+    storage(see, mounts, directories);
     hidden(see, key!("network.mode"), network);
     hidden(see, key!("network.hostname"), hostname);
     for (name, Attachment { ipv4, aliases }) in networks {
@@ -141,8 +142,9 @@ pub(super) fn fields(unit: &Unit, see: &mut See<'_>) {
 }
 
 fn root(see: &mut See<'_>, image: Option<&Image>, is_pod: &bool) {
-    let reference = image.map(|Image { reference }| reference.clone());
+    let reference = image.map(|Image { reference, volumes: _ }| reference.clone());
     shown(see, key!("image.ref"), &reference);
+    hidden(see, key!("image.volumes"), &image.map(|image| image.volumes));
     hidden(see, key!("image"), is_pod);
 }
 
@@ -179,6 +181,15 @@ fn program(see: &mut See<'_>, process: &Process) {
     hidden(see, key!("process.stdin"), stdin);
     hidden(see, key!("process.console"), console);
     hidden(see, key!("process.timezone"), timezone);
+}
+
+fn storage(see: &mut See<'_>, mounts: &BTreeMap<String, Mount>, directories: &Directories) {
+    entries(see, key!("mounts"), mounts);
+    let Directories { state, cache, runtime, quota } = directories;
+    hidden(see, key!("state_dir"), state);
+    hidden(see, key!("cache_dir"), cache);
+    hidden(see, key!("runtime_dir"), runtime);
+    hidden(see, key!("quota"), quota);
 }
 
 fn given(see: &mut See<'_>, supplies: &Supplies) {

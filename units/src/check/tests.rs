@@ -257,13 +257,66 @@ fn one_unit_against_itself() {
     check(&["a:rootfs.upper = 'disk'"], &["a:3 BU0402 'rootfs.upper' has no effect: the root is read-only"]);
     check(
         &["a:mounts.x = {volume = 'v', target = '/a/'};mounts.y = {bind = '/b', target = '//a'}"],
-        &["a:4 BU0405 mounts 'x' and 'y' have the same target '/a'"],
+        &["a:4 BU0405 mount 'x' and mount 'y' have the same target '/a'"],
     );
     check(
         &["a:mounts.x = {bind = '/data/volumes/v/sub', target = '/a'}"],
         &["a:3 BU0408 mount 'x' binds '/data/volumes/v/sub', which a unit can change"],
     );
     check(&["a:mounts.x = {bind = '/data/volumes', target = '/a'}"], &[]);
+    check(
+        &["a:rootfs = {read_only = false, persist = true}"],
+        &["a:3 BU0110 'rootfs.persist' has no effect: what is written stays in RAM"],
+    );
+    check(
+        &["a:rootfs = {read_only = false, upper = 'none'}"],
+        &["a:3 BU0452 the root is writable, and there is nothing to write to"],
+    );
+    check(&["a:rootfs.upper = 'none'"], &[]);
+    for (options, what) in [
+        ("options = ['ro'], read_only = false", "\"ro\" and read_only = false"),
+        ("options = ['rrw'], read_only = true", "\"rw\" and read_only = true"),
+        ("options = ['noatime', 'rrelatime']", "\"noatime\" and \"relatime\""),
+        ("options = ['rnoexec'], exec = true", "\"noexec\" and exec = true"),
+    ] {
+        check(
+            &[&format!("a:mounts.x = {{volume = 'v', target = '/a', {options}}}")],
+            &[&format!("a:3 BU0450 {what} contradict each other on mount 'x'")],
+        );
+    }
+    check(
+        &["a:mounts.x = {image = 'i', target = '/a', read_only = false}"],
+        &["a:3 BU0450 mount 'x' is an image, which nobody can write to"],
+    );
+    check(
+        &["a:mounts.x = {volume = 'v', target = '/a', propagation = 'slave'}"],
+        &["a:3 BU0110 'propagation' has no effect on mount 'x'"],
+    );
+}
+
+#[test]
+fn directories_that_berth_makes() {
+    check(
+        &["a:state_dir = '/a';mounts.x = {volume = 'v', target = '/a'}"],
+        &["a:3 BU0405 mount 'x' and 'state_dir' have the same target '/a'"],
+    );
+    check(
+        &["a:runtime_dir = '/a';quota = '1M'"],
+        &["a:4 BU0110 'quota' has no effect: the unit has neither state_dir nor cache_dir"],
+    );
+    check(
+        &["w-a:state_dir = '/s';network.mode = 'none'", "w@:state_dir = '/s';instances = ['a']"],
+        &["w@:3 BU0451 unit 'w-a' has the volume 'w-a@state' for itself, too"],
+    );
+    let name = "x".repeat(58);
+    check(
+        &[&format!("{name}:cache_dir = '/c'")],
+        &[&format!("{name}:3 BU0451 the name '{name}' is too long for a volume of its own")],
+    );
+}
+
+#[test]
+fn one_unit_against_the_node() {
     check(&["a:memory = {low = '2M', max = '1M'}"], &["a:3 BU0406 memory.low is above memory.max"]);
     check(
         &["a:stop.timeout = '1m'"],

@@ -14,7 +14,7 @@ use crate::spec::{
     Config, ConfigSource, ConfigUse, Content, Delivery, OnChange, Placed, Secret, SecretSource, SecretUse,
     Unit,
 };
-use crate::volumes::VOLUMES_DIR;
+use crate::volumes::{Own, VOLUMES_DIR};
 
 /// Where secrets are when a unit does not say.
 const SECRETS_DIR: &str = "/run/secrets";
@@ -172,6 +172,9 @@ pub(super) fn check_targets(unit: &Unit, origin: &Origin, faults: &mut Vec<Fault
     let mut seen: BTreeMap<String, String> = BTreeMap::new();
     for (name, mount) in &unit.mounts {
         seen.insert(mount.target.clone(), format!("mounts.{name}"));
+    }
+    for own in Own::ALL {
+        seen.extend(own.target(unit).map(|target| (target.clone(), own.key().to_owned())));
     }
     let secrets = unit.supplies.secrets.iter().filter_map(|(name, secret)| match &secret.delivery {
         Delivery::File(place) => Some((format!("secrets.{name}"), place)),

@@ -8,7 +8,7 @@ use super::{
     Key, Section, Take, Text, Word, key, later, planned, planned_section, planned_word, required, section,
     word,
 };
-use crate::spec::Upper;
+use crate::spec::{ImageVolumes, Upper};
 
 pub(super) const SECTIONS: &[Section<ContainerDraft>] = &[
     section("image", "Which image runs."),
@@ -54,16 +54,21 @@ pub(super) const KEYS: &[Key<ContainerDraft>] = &[
     key("rootfs.upper", "\"tmpfs\"", Take::Words(UPPER), "Where writes go when the root is writable."),
     key(
         "rootfs.size",
-        "\"256M\"",
-        Take::Size(64 << 10, 1 << 50, |d, _, v| d.unit.rootfs.size = v),
-        "Size of a writable layer in RAM.",
+        "256M in RAM, no limit on disk",
+        Take::Size(64 << 10, 1 << 50, |d, _, v| d.unit.rootfs.size = Some(v)),
+        "What a writable layer may hold.",
     ),
-    planned("rootfs.persist", "false", Take::Bool(later), "Keep a writable layer on disk over starts."),
-    planned(
+    key(
+        "rootfs.persist",
+        "false",
+        Take::Bool(|d, _, v| d.unit.rootfs.persist = v),
+        "Keep a writable layer on disk over starts, as long as the image is the same.",
+    ),
+    key(
         "rootfs.propagation",
         "\"private\"",
         Take::Words(PROPAGATION),
-        "How mounts below the root spread.",
+        "Whether mounts of the container show in mount namespaces that it makes.",
     ),
     planned("image.pull", "\"missing\"", Take::Words(PULL), "When the image is fetched."),
     planned("image.source", "\"auto\"", Take::Words(SOURCE), "Where the image comes from."),
@@ -78,7 +83,7 @@ pub(super) const KEYS: &[Key<ContainerDraft>] = &[
     planned("image.auth", "", Take::Name(later), "Secret that holds the registry's credentials."),
     planned("image.platform", "the node's", Take::Text(Text::Form(&PLATFORM), later), "Which variant."),
     planned("image.verify", "", Take::Name(later), "Policy that its signature has to meet."),
-    planned("image.volumes", "\"tmpfs\"", Take::Words(VOLUMES), "What the image's own VOLUMEs become."),
+    key("image.volumes", "\"tmpfs\"", Take::Words(VOLUMES), "What the image's own VOLUMEs become."),
     planned(
         "update.auto",
         "\"off\"",
@@ -117,13 +122,16 @@ pub(super) const KEYS: &[Key<ContainerDraft>] = &[
 ];
 const UPPER: &[Word<ContainerDraft>] = &[
     word("tmpfs", "RAM, gone with the container", |d, _| d.unit.rootfs.upper = Upper::Tmpfs),
-    word("disk", "the data partition, emptied at every start", |d, _| d.unit.rootfs.upper = Upper::Disk),
+    word("disk", "the data partition, emptied at every start unless it persists", |d, _| {
+        d.unit.rootfs.upper = Upper::Disk;
+    }),
+    word("none", "nowhere: the root is read-only", |d, _| d.unit.rootfs.upper = Upper::None),
 ];
 
 const PROPAGATION: &[Word<ContainerDraft>] = &[
-    planned_word("private", "not at all"),
-    planned_word("slave", "from the node into the container"),
-    planned_word("shared", "both ways"),
+    word("private", "no", |d, _| d.unit.rootfs.shared = false),
+    word("shared", "yes", |d, _| d.unit.rootfs.shared = true),
+    planned_word("slave", "mounts of the node show in the container: `propagation` of a mount does that"),
 ];
 
 const PULL: &[Word<ContainerDraft>] = &[
@@ -140,9 +148,11 @@ const SOURCE: &[Word<ContainerDraft>] = &[
 ];
 
 const VOLUMES: &[Word<ContainerDraft>] = &[
-    planned_word("tmpfs", "RAM"),
-    planned_word("volume", "volumes of the unit"),
-    planned_word("ignore", "nothing"),
+    word("tmpfs", "RAM, filled from the image", |d, _| d.image_volumes = ImageVolumes::Tmpfs),
+    word("volume", "a volume of the unit, filled from the image at its first use", |d, _| {
+        d.image_volumes = ImageVolumes::Volume;
+    }),
+    word("ignore", "nothing", |d, _| d.image_volumes = ImageVolumes::Ignore),
 ];
 
 const ORDER: &[Word<ContainerDraft>] = &[

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use crate::spec::{Check, Hook, Ipv4Net, Listen, Node, Port, Protocol, Unit};
+use crate::spec::{Check, Hook, ImageVolumes, Ipv4Net, Listen, Node, Port, Propagation, Protocol, Unit};
 use crate::{Name, Reference};
 
 /// A container file.
@@ -12,6 +12,7 @@ pub(crate) struct ContainerDraft {
     /// All that needs no second look; its image is a stand-in until [`ContainerDraft::image`] is known.
     pub unit: Unit,
     pub image: Option<Reference>,
+    pub image_volumes: ImageVolumes,
     pub mounts: BTreeMap<String, MountDraft>,
     pub devices: BTreeMap<String, DeviceDraft>,
     pub ports: BTreeMap<String, PortDraft>,
@@ -30,6 +31,7 @@ impl ContainerDraft {
         Self {
             unit: Unit::new(name, stand_in),
             image: None,
+            image_volumes: ImageVolumes::default(),
             mounts: BTreeMap::new(),
             devices: BTreeMap::new(),
             ports: BTreeMap::new(),
@@ -104,7 +106,11 @@ pub(crate) struct MountDraft {
     pub mode: Option<u32>,
     pub target: Option<String>,
     pub read_only: Option<bool>,
-    pub exec: bool,
+    pub exec: Option<bool>,
+    pub image: Option<Reference>,
+    pub options: Vec<String>,
+    pub alone: bool,
+    pub propagation: Propagation,
 }
 
 /// `[devices.NAME]`.

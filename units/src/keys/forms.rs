@@ -93,7 +93,24 @@ pub(super) static DENY: Form = words(
 pub(super) static MOUNT_OPTION: Form = words(
     "a mount option such as \"noatime\"",
     "mount option",
-    &["noatime", "nodev", "noexec", "nosuid", "nosymfollow", "relatime", "ro", "rw"],
+    &[
+        "noatime",
+        "nodev",
+        "noexec",
+        "nosuid",
+        "nosymfollow",
+        "relatime",
+        "rnoatime",
+        "rnodev",
+        "rnoexec",
+        "rnosuid",
+        "rnosymfollow",
+        "ro",
+        "rrelatime",
+        "rro",
+        "rrw",
+        "rw",
+    ],
 );
 
 pub(super) static HUGE_PAGE: Form = words(

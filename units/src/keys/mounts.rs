@@ -2,7 +2,8 @@
 
 use super::draft::ContainerDraft;
 use super::forms::MOUNT_OPTION;
-use super::{Key, Section, Take, Text, Word, key, later, named, planned, planned_word, required, word};
+use super::{Key, Section, Take, Text, Word, key, later, named, planned, required, word};
+use crate::spec::Propagation;
 
 pub(super) const SECTIONS: &[Section<ContainerDraft>] = &[named(
     "mounts",
@@ -24,7 +25,7 @@ pub(super) const KEYS: &[Key<ContainerDraft>] = &[
         "mounts.*.subpath",
         "",
         Take::Text(Text::Subpath, |d, at, v| d.mount(at).subpath = Some(v)),
-        "A directory below the volume.",
+        "A directory below the volume; a directory or file of the image.",
     ),
     key(
         "mounts.*.bind",
@@ -58,37 +59,72 @@ pub(super) const KEYS: &[Key<ContainerDraft>] = &[
     ),
     key(
         "mounts.*.read_only",
-        "true for a bind, else false",
+        "true for a bind and an image, else false",
         Take::Bool(|d, at, v| d.mount(at).read_only = Some(v)),
         "Mount it read-only.",
     ),
     key(
         "mounts.*.exec",
         "false",
-        Take::Bool(|d, at, v| d.mount(at).exec = v),
+        Take::Bool(|d, at, v| d.mount(at).exec = Some(v)),
         "Let programs on it be executed.",
     ),
-    planned("mounts.*.image", "", Take::Reference(later), "An image, read-only."),
-    planned(
+    key(
+        "mounts.*.image",
+        "",
+        Take::Reference(|d, at, v| d.mount(at).image = Some(v)),
+        "The files of another image, read-only.",
+    ),
+    key(
         "mounts.*.options",
         "nosuid, nodev",
-        Take::List(Text::Form(&MOUNT_OPTION), later),
-        "Further options of mount(8).",
+        Take::List(Text::Form(&MOUNT_OPTION), |d, at, v| d.mount(at).options = v),
+        "Further options of mount(8); they hold for all that comes along.",
     ),
-    planned("mounts.*.recursive", "false", Take::Bool(later), "Mounts below the source come along."),
-    planned("mounts.*.propagation", "\"private\"", Take::Words(PROPAGATION), "How mounts below it spread."),
+    key(
+        "mounts.*.recursive",
+        "true",
+        Take::Bool(|d, at, v| d.mount(at).alone = !v),
+        "What is mounted below the source of a bind comes along.",
+    ),
+    key(
+        "mounts.*.propagation",
+        "\"private\"",
+        Take::Words(PROPAGATION),
+        "How later mounts below a bind spread.",
+    ),
     planned("mounts.*.idmap", "true", Take::Bool(later), "Map owners into the unit's user namespace."),
     key("mounts.*.seed", "\"copy\"", Take::Words(SEED), "What a volume holds at its first use."),
-    planned("state_dir", "", Take::Text(Text::Path, later), "Directory that lasts and belongs to the unit."),
-    planned("cache_dir", "", Take::Text(Text::Path, later), "Directory that lasts while there is room."),
-    planned("runtime_dir", "", Take::Text(Text::Path, later), "Directory in RAM that lasts over restarts."),
-    planned("quota", "no limit", Take::Size(4096, 1 << 50, later), "What state_dir and cache_dir may hold."),
+    key(
+        "state_dir",
+        "",
+        Take::Text(Text::Path, |d, _, v| d.unit.directories.state = Some(v)),
+        "Directory that lasts and belongs to the unit's user.",
+    ),
+    key(
+        "cache_dir",
+        "",
+        Take::Text(Text::Path, |d, _, v| d.unit.directories.cache = Some(v)),
+        "The same, deleted when the unit is no longer declared.",
+    ),
+    key(
+        "runtime_dir",
+        "",
+        Take::Text(Text::Path, |d, _, v| d.unit.directories.runtime = Some(v)),
+        "The same in RAM, 64M: it lasts over restarts of the unit and not of the node.",
+    ),
+    key(
+        "quota",
+        "no limit",
+        Take::Size(64 << 10, 1 << 50, |d, _, v| d.unit.directories.quota = Some(v)),
+        "What state_dir may hold, and cache_dir as much again.",
+    ),
 ];
 
 const PROPAGATION: &[Word<ContainerDraft>] = &[
-    planned_word("private", "not at all"),
-    planned_word("slave", "from the node into the container"),
-    planned_word("shared", "both ways"),
+    word("private", "not at all", |d, at| d.mount(at).propagation = Propagation::Private),
+    word("slave", "from the node into the container", |d, at| d.mount(at).propagation = Propagation::Slave),
+    word("shared", "both ways", |d, at| d.mount(at).propagation = Propagation::Shared),
 ];
 
 const SEED: &[Word<ContainerDraft>] = &[

@@ -5,7 +5,7 @@ use super::forms::KEY_SOURCE;
 use super::{
     Key, Section, Take, Text, Word, key, later, named, planned, planned_section, planned_word, required, word,
 };
-use crate::spec::{Retain, Volume};
+use crate::spec::{Retain, Volume, VolumeSource};
 
 /// Ids below (uid_t) -1.
 const ID_MAX: i64 = 4_294_967_294;
@@ -24,7 +24,7 @@ pub(super) const KEYS: &[Key<Volume>] = &[
         "What it may hold; then writes fail with EDQUOT.",
     ),
     key("retain", "\"keep\"", Take::Words(RETAIN), "When no file declares it any more."),
-    planned("source", "\"dir\"", Take::Words(SOURCE), "Where its data is."),
+    key("source", "\"dir\"", Take::Words(SOURCE), "Where its data is."),
     planned("fs", "\"ext4\"", Take::Words(FS), "File system of a partition."),
     planned(
         "device",
@@ -35,7 +35,12 @@ pub(super) const KEYS: &[Key<Volume>] = &[
     planned("options", "[]", Take::List(Text::Line, later), "Options of mount(8)."),
     planned("encrypt", "none", Take::Text(Text::Form(&KEY_SOURCE), later), "Where its key comes from."),
     planned("grow", "false", Take::Bool(later), "Take all the room that is left."),
-    planned("seed_image", "", Take::Reference(later), "Image whose files it holds at first."),
+    key(
+        "seed_image",
+        "",
+        Take::Reference(|d, _, v| d.seed_image = Some(v)),
+        "Image whose files it holds at first, in place of those of the image that uses it.",
+    ),
     planned("backup.include", "[]", Take::List(Text::Subpath, later), "What a backup saves."),
     planned("backup.exclude", "[]", Take::List(Text::Subpath, later), "What a backup leaves out."),
     key(
@@ -52,9 +57,9 @@ pub(super) const SECTIONS: &[Section<Volume>] = &[
 ];
 
 const SOURCE: &[Word<Volume>] = &[
-    planned_word("dir", "a directory of the data partition"),
+    word("dir", "a directory of the data partition", |d, _| d.source = VolumeSource::Dir),
     planned_word("partition", "a partition of its own"),
-    planned_word("tmpfs", "RAM"),
+    word("tmpfs", "RAM, gone when the node restarts", |d, _| d.source = VolumeSource::Tmpfs),
     planned_word("image", "an image, read-only"),
     planned_word("nfs", "an NFS server"),
 ];

@@ -104,7 +104,7 @@ units/a.toml:6:1: error[BU0101]: unknown key 'frobnicate'
 units/a.toml:7:9: error[BU0103]: key 'target' is missing in [mounts.a]
   = it takes an absolute path
 units/a.toml:7:9: error[BU0109]: mount 'a' has no source
-  = set one of `volume = \"NAME\"`, `bind = \"/path\"` and `tmpfs = true`
+  = set one of `volume = \"NAME\"`, `bind = \"/path\"`, `tmpfs = true` and `image = \"REF\"`
 units/a.toml:10:1: error[BU0110]: 'size' has no effect on mount 'b'
   = it belongs to mounts with `tmpfs`
 units/a.toml:12:8: error[BU0108]: 'X' is not a name of a-z, 0-9 and '-'

@@ -119,7 +119,7 @@ fn what_berth_refuses_does_not_fit_unless_no_schema_could_see_it() {
         assert!(![101, 103, 104, 107, 111, 112].contains(fault), "{kind} {path}: {text}");
     }
     // What is left are ranges inside strings, `..` in paths and the like: far fewer than what is seen.
-    assert!(unseen.len() * 4 < seen, "{seen} seen, {} unseen: {unseen:#?}", unseen.len());
+    assert!(unseen.len() * 3 < seen, "{seen} seen, {} unseen: {unseen:#?}", unseen.len());
 }
 
 #[test]

@@ -14,6 +14,27 @@ use crate::schedule::Zone;
 pub struct Image {
     /// `ref`, in normal form.
     pub reference: Reference,
+    /// What the image's own VOLUMEs become.
+    pub volumes: ImageVolumes,
+}
+
+impl Image {
+    /// Every other key at its default.
+    pub fn of(reference: Reference) -> Self {
+        Self { reference, volumes: ImageVolumes::Tmpfs }
+    }
+}
+
+/// `image.volumes`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub enum ImageVolumes {
+    /// RAM, with what the image has there.
+    #[default]
+    Tmpfs,
+    /// Parts of a volume of the unit.
+    Volume,
+    /// Nothing.
+    Ignore,
 }
 
 /// `[rootfs]`.
@@ -25,8 +46,24 @@ pub struct Rootfs {
     pub tmpfs: Vec<String>,
     /// Where writes go when the root is writable.
     pub upper: Upper,
-    /// Size of a tmpfs upper layer, bytes.
-    pub size: u64,
+    /// What a writable layer may hold, bytes; in RAM there is always a limit.
+    pub size: Option<u64>,
+    /// A writable layer on the disk is kept as long as the image is the same.
+    pub persist: bool,
+    /// Namespaces that the container makes see what is mounted in it.
+    pub shared: bool,
+}
+
+impl Rootfs {
+    /// Bytes of a writable layer in RAM.
+    pub fn ram(&self) -> u64 {
+        self.size.unwrap_or(256 << 20)
+    }
+
+    /// Whether its writable layer is on the disk.
+    pub fn is_on_disk(&self) -> bool {
+        !self.read_only && self.upper == Upper::Disk
+    }
 }
 
 impl Default for Rootfs {
@@ -35,7 +72,9 @@ impl Default for Rootfs {
             read_only: true,
             tmpfs: ["/tmp", "/run", "/var/tmp"].map(String::from).to_vec(),
             upper: Upper::Tmpfs,
-            size: 256 << 20,
+            size: None,
+            persist: false,
+            shared: false,
         }
     }
 }
@@ -43,9 +82,11 @@ impl Default for Rootfs {
 /// `rootfs.upper`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Upper {
+    /// Nowhere.
+    None,
     /// RAM; gone with the container.
     Tmpfs,
-    /// The data partition; emptied at every start.
+    /// The data partition; emptied at every start unless it is to persist.
     Disk,
 }
 

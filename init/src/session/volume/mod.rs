@@ -12,7 +12,7 @@ use std::path::Path;
 use berth_archive::{ArchiveError, Keep};
 use berth_runtime::remove_all;
 use berth_units::Name;
-use berth_units::volumes::{GONE, VOLUMES_DIR, gone_name, staging_name};
+use berth_units::volumes::{GONE, RAM_VOLUMES_DIR, VOLUMES_DIR, gone_name, staging_name};
 use rustix::fs::{CWD, Mode, OFlags, RenameFlags, openat, renameat_with};
 use rustix::io::Errno;
 
@@ -40,8 +40,9 @@ fn open_dir(path: &Path) -> Result<OwnedFd, Errno> {
 }
 
 /// Sends a volume as a tar file.
-pub fn export(client: &mut Client, volume: &Name, root: &Path) -> Result<(), SessionError> {
-    let top = open_dir(&volumes_dir(root).join(volume.as_str())).map_err(whole("open"))?;
+pub fn export(client: &mut Client, volume: &Name, ram: bool, root: &Path) -> Result<(), SessionError> {
+    let dir = if ram { root.join(RAM_VOLUMES_DIR.trim_start_matches('/')) } else { volumes_dir(root) };
+    let top = open_dir(&dir.join(volume.as_str())).map_err(whole("open"))?;
     let skipped = berth_archive::write(top, ToClient(client)).map_err(VolumeError::from)?;
     super::say_skipped(client, &skipped);
     Ok(())

@@ -3,16 +3,16 @@
 use std::fs::File;
 use std::os::fd::OwnedFd;
 
-use berth_runtime::project::usage;
+use berth_runtime::project::{Usage, usage};
 use berth_units::Name;
 use berth_units::nearest::nearest;
-use berth_units::spec::Volume;
+use berth_units::spec::{Volume, VolumeSource};
 use berth_units::volumes::{Kept, staging_name, users};
 use berth_units::wire::control::{Fault, VolumeStatus, Volumes};
 
 use super::super::control::failed;
 use super::super::{Supervisor, program};
-use super::{all, check_import, has_rubbish, make, path_of, put_away};
+use super::{Error, all, check_import, has_rubbish, make, path_of, put_away, ram};
 use crate::kmsg::Chain;
 use crate::session::Request;
 use crate::{error, notice};
@@ -32,8 +32,12 @@ impl Supervisor {
 
     fn volume_status(&self, name: &Name, kept: &Kept, exists: bool) -> VolumeStatus {
         let declared = self.set.declared.volumes.get(name);
-        let directory = File::open(path_of(name)).ok().filter(|_| kept.project > 0);
-        let counted = directory.and_then(|directory| usage(&directory, kept.project).ok());
+        let counted = if ram::is_there(name) {
+            ram::count(name).map(|(limit, used, files)| Usage { used, files, limit: Some(limit) })
+        } else {
+            let directory = File::open(path_of(name)).ok().filter(|_| kept.project > 0);
+            directory.and_then(|directory| usage(&directory, kept.project).ok())
+        };
         VolumeStatus {
             name: name.clone(),
             declared: declared.is_some(),
@@ -85,14 +89,18 @@ impl Supervisor {
 
     pub(in super::super) fn ask_export(&self, volume: Name) -> Result<Request, Fault> {
         self.check_exists(&volume)?;
-        Ok(Request::Export { volume })
+        let ram = ram::is_there(&volume);
+        Ok(Request::Export { volume, ram })
     }
 
     /// Makes the directory that an import fills, locked: the lock goes to the process that fills it, and ends with it.
     pub(in super::super) fn ask_import(&self, volume: Name) -> Result<(Request, OwnedFd), Fault> {
         self.check_unused(&volume)?;
-        check_import(&volume).map_err(|error| failed(&error))?;
         let declared = self.set.declared.volumes.get(&volume).cloned();
+        if ram::is_there(&volume) || declared.as_ref().is_some_and(|one| one.source == VolumeSource::Tmpfs) {
+            return Err(failed(&Error::InRam(volume)));
+        }
+        check_import(&volume).map_err(|error| failed(&error))?;
         let path = path_of(&volume).with_file_name(staging_name(&volume));
         make(&path, &volume, &declared.unwrap_or_else(Volume::default)).map_err(|error| failed(&error))?;
         let directory = File::open(path).map_err(|error| failed(&error))?;
@@ -111,7 +119,9 @@ impl Supervisor {
     }
 
     fn try_discard(&mut self, volume: &Name) -> Result<(), Fault> {
-        put_away(volume, &path_of(volume)).map_err(|error| failed(&error))?;
+        let gone =
+            if ram::is_there(volume) { ram::remove(volume) } else { put_away(volume, &path_of(volume)) };
+        gone.map_err(|error| failed(&error))?;
         self.observed.volumes.remove(volume);
         remove_rubbish();
         Ok(())

@@ -2,10 +2,12 @@
 //!
 //! What is known of a volume is in an extended attribute of its directory, which no container can change, and comes
 //! and goes with it. A volume is made under another name and renamed when it is whole. Its limit is set whenever a
-//! set is taken and whenever a unit that uses it starts: it changes under running programs.
+//! set is taken and whenever a unit that uses it starts: it changes under running programs. Those in RAM have no project:
+//! each is a tmpfs of its own.
 
 mod calls;
 mod note;
+mod ram;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, Permissions, TryLockError};
@@ -15,8 +17,10 @@ use std::path::{Path, PathBuf};
 
 use berth_runtime::project::{set_limit, set_project, usage};
 use berth_units::Name;
-use berth_units::spec::{Declared, Volume};
-use berth_units::volumes::{Fit, GONE, Kept, VOLUMES_DIR, fit, gone_name, making_name, staging_name};
+use berth_units::spec::{Declared, Volume, VolumeSource};
+use berth_units::volumes::{
+    Fit, GONE, Kept, RAM_VOLUMES_DIR, VOLUMES_DIR, fit, gone_name, making_name, part_name, staging_name,
+};
 
 use crate::error;
 use crate::kmsg::Chain;
@@ -34,6 +38,9 @@ pub enum Error {
         "volume '{0}' has a size, and holds files from before sizes were counted: move them to a new one"
     )]
     Uncounted(Name),
+    /// It is in RAM, where nothing lasts that was imported.
+    #[error("volume '{0}' is in RAM, and nothing is imported there")]
+    InRam(Name),
     /// Somebody imports it.
     #[error("volume '{0}' is being replaced by an import")]
     Replaced(Name),
@@ -63,6 +70,13 @@ fn path_of(name: &Name) -> PathBuf {
 /// The directory of a volume, with its limit in force. Owner and mode are set when it is made; later the unit's own
 /// changes stand.
 pub fn ensure(name: &Name, volume: &Volume) -> Result<PathBuf, Error> {
+    if volume.source == VolumeSource::Tmpfs {
+        return ram::ensure(name, volume);
+    }
+    // What it was before it was declared to be on the disk.
+    if ram::is_there(name) {
+        ram::remove(name)?;
+    }
     check_import(name)?;
     let path = path_of(name);
     if path.is_dir() {
@@ -73,7 +87,7 @@ pub fn ensure(name: &Name, volume: &Volume) -> Result<PathBuf, Error> {
     }
     let making = path.with_file_name(making_name(name));
     make(&making, name, volume)?;
-    note::mark_unseeded(&making).map_err(system("note down", name))?;
+    File::open(&making).and_then(|made| note::mark_unseeded(&made)).map_err(system("note down", name))?;
     // Whole or not at all: a power cut leaves no volume with the wrong owner.
     fs::rename(&making, &path).map_err(system("make", name))?;
     Ok(path)
@@ -84,12 +98,28 @@ pub fn is_unseeded(name: &Name, path: &Path) -> Result<bool, Error> {
     note::is_unseeded(path).map_err(system("read the note of", name))
 }
 
+/// A part of a volume that is mounted by itself: the one for this path of an image. Units see the parts, never the
+/// directory that they are in.
+pub fn ensure_part(name: &Name, volume: &Path, path: &str) -> Result<PathBuf, Error> {
+    let part =
+        part_name(path).ok_or(io::ErrorKind::InvalidFilename).map_err(system("make a part of", name))?;
+    let (made, making) = (volume.join(&part), volume.join(format!(".{part}.new")));
+    if !made.is_dir() {
+        fs::create_dir_all(&making).map_err(system("make a part of", name))?;
+        File::open(&making).and_then(|made| note::mark_unseeded(&made)).map_err(system("note down", name))?;
+        fs::rename(&making, &made).map_err(system("make a part of", name))?;
+    }
+    Ok(made)
+}
+
 /// Limits of the volumes that are there already.
 pub fn settle(declared: &Declared) {
     for (name, volume) in &declared.volumes {
-        if path_of(name).is_dir()
-            && let Err(error) = ensure(name, volume)
-        {
+        let is_there = match volume.source {
+            VolumeSource::Dir => path_of(name).is_dir(),
+            VolumeSource::Tmpfs => ram::is_there(name),
+        };
+        if is_there && let Err(error) = ensure(name, volume) {
             error!("{}", Chain(&error));
         }
     }
@@ -116,10 +146,15 @@ fn put_away(name: &Name, from: &Path) -> Result<(), Error> {
 
 /// Every volume that is on the disk, and what is noted of it.
 pub fn all() -> BTreeMap<Name, Kept> {
-    let entries = fs::read_dir(VOLUMES_DIR).into_iter().flatten();
-    let names = entries.filter_map(|entry| Name::parse(entry.ok()?.file_name().to_str()?).ok());
-    let noted = |name: &Name| File::open(path_of(name)).ok().and_then(|dir| read_note(&dir).ok().flatten());
-    names.map(|name| (name.clone(), noted(&name).unwrap_or_default())).collect()
+    let names = |dir: &str| {
+        let entries = fs::read_dir(dir).into_iter().flatten();
+        entries.filter_map(|entry| Name::parse(entry.ok()?.file_name().to_str()?).ok())
+    };
+    let noted = |path: PathBuf| File::open(path).ok().and_then(|dir| read_note(&dir).ok().flatten());
+    let lasting = names(VOLUMES_DIR).map(|name| (name.clone(), noted(path_of(&name)).unwrap_or_default()));
+    let in_ram = names(RAM_VOLUMES_DIR).filter(ram::is_there);
+    let in_ram = in_ram.map(|name| (name.clone(), noted(ram::path_of(&name)).unwrap_or_default()));
+    lasting.chain(in_ram).collect()
 }
 
 /// Whether something is left of volumes that are gone.

@@ -9,7 +9,7 @@ use berth_runtime::project::{project_of, usage};
 use berth_runtime::spec::UNSEEDED;
 use berth_units::Name;
 use berth_units::volumes::{Kept, VOLUMES_DIR, free_project};
-use rustix::fs::{XattrFlags, fgetxattr, fsetxattr, getxattr, setxattr};
+use rustix::fs::{XattrFlags, fgetxattr, fsetxattr, getxattr};
 use rustix::io::Errno;
 
 use super::{Error, system};
@@ -66,8 +66,8 @@ pub(super) fn write_note(directory: &File, kept: &Kept) -> io::Result<()> {
 }
 
 /// Notes that a new volume is to be filled at its first use.
-pub(super) fn mark_unseeded(path: &Path) -> io::Result<()> {
-    Ok(setxattr(path, UNSEEDED, b"", XattrFlags::empty())?)
+pub(super) fn mark_unseeded(directory: &File) -> io::Result<()> {
+    Ok(fsetxattr(directory, UNSEEDED, b"", XattrFlags::empty())?)
 }
 
 pub(super) fn is_unseeded(path: &Path) -> io::Result<bool> {

@@ -165,7 +165,7 @@ fn company(row: &Row) -> String {
             lines += &format!("{} = {}\n", concrete(other), samples(shape).0[0]);
         }
     }
-    if row.path.starts_with("mounts.") && row.path != "mounts.*.image" {
+    if row.path.starts_with("mounts.") {
         lines += "mounts.default.volume = \"v\"\n";
     }
     if row.path.starts_with("devices.") {

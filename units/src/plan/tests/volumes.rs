@@ -1,7 +1,7 @@
 //! Volumes that are no longer declared.
 
 use super::*;
-use crate::spec::{Mount, MountSource, Retain, Volume};
+use crate::spec::{Manner, Mount, MountSource, Retain, Volume};
 use crate::volumes::Kept;
 
 #[test]
@@ -9,7 +9,8 @@ fn a_volume_is_deleted_when_it_is_meant_to_be_and_nobody_uses_it() {
     let (mut declared, mut observed) = world(&[], 1);
     let (scratch, books) = (name("scratch"), name("books"));
     let source = MountSource::Volume { volume: scratch.clone(), subpath: None, seed: true };
-    let mount = Mount { source, target: "/x".to_owned(), read_only: false, exec: false };
+    let mount =
+        Mount { source, target: "/x".to_owned(), read_only: false, exec: false, manner: Manner::default() };
     declared.units.get_mut("u0").unwrap().mounts.insert("x".to_owned(), mount);
     declared.volumes.insert(scratch.clone(), Volume::default());
     let kept = |retain| Kept { project: 1, retain };
