@@ -13,6 +13,9 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::pid1::{Reaped, reap};
 
+/// A signal of the kernel itself (sigaction(2), SI_KERNEL).
+const SI_KERNEL: i32 = 0x80;
+
 /// Runs until the child of that number has ended.
 pub fn run(child: Option<OsString>) -> ExitCode {
     let number = child.and_then(|word| word.to_str()?.parse().ok());
@@ -37,7 +40,8 @@ fn look_after(child: Pid) -> Option<u8> {
         }
         let Ok(Some(info)) = signals.read_signal() else { continue };
         let number = i32::try_from(info.ssi_signo).unwrap_or(0);
-        if number != Signal::SIGCHLD as i32 {
+        // What a terminal sends goes to the program as well: it is in the same group.
+        if number != Signal::SIGCHLD as i32 && info.ssi_code != SI_KERNEL {
             // It may have ended meanwhile, or be somebody else's by its own will.
             let _gone = send_signal(&pidfd, number);
         }

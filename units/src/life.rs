@@ -185,10 +185,8 @@ impl Record {
             run.talk.fed.get_or_insert(now);
         }
         if !life.has_process() {
-            if self.run.take().is_some() {
-                self.unswept = true;
-                self.prepared = None;
-            }
+            self.unswept |= self.run.take().is_some();
+            self.prepared = None;
             self.again = false;
         }
         if life != Life::Backoff {

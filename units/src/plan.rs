@@ -125,7 +125,7 @@ impl fmt::Display for Action {
             Self::Release(unit) => write!(f, "let {unit} go"),
             Self::Stop(unit) => write!(f, "stop {unit}"),
             Self::Hook(unit, task) => write!(f, "run {} of {unit}", task.word()),
-            Self::CallOff(unit) => write!(f, "call off what {unit} does before its start"),
+            Self::CallOff(unit) => write!(f, "call off the hook of {unit} that runs without its process"),
             Self::EndTask(unit) => write!(f, "end what {unit} is doing beside: it takes too long"),
             Self::Signal(unit) => write!(f, "signal {unit} to stop"),
             Self::Expire(unit) => write!(f, "stop {unit}: it has run for its time"),

@@ -252,6 +252,23 @@ pub fn check_given(declared: &Declared, unit: &Unit, given: &Given) -> Result<()
     }
 }
 
+/// The unit without those secrets and configurations that are not there.
+pub fn with_what_is_there(declared: &Declared, unit: &Unit, given: &Given) -> Unit {
+    let mut unit = unit.clone();
+    unit.supplies.secrets.retain(|_, used| secret(declared, used, given).is_some());
+    unit.supplies.configs.retain(|_, used| {
+        let content = match &used.source {
+            ConfigSource::Own { content, .. } => Some(content),
+            ConfigSource::Unit(name) => declared.configs.get(name).map(|config| &config.content),
+        };
+        content.is_some_and(|content| match content {
+            Content::Text(_) => true,
+            Content::File(path) => given.values.contains_key(&Source::File(path.clone())),
+        })
+    });
+    unit
+}
+
 /// The variables that a unit has from outside of its file and its image. What is not there is left out: a program that
 /// is run beside it has to do without.
 pub fn outside(declared: &Declared, unit: &Unit, given: &Given) -> Result<Outside, SupplyError> {

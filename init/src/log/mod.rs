@@ -14,7 +14,7 @@ mod places;
 mod spool;
 mod unit;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -50,8 +50,9 @@ pub fn run(channel: &Channel, root: &Path) -> io::Result<()> {
     let places = Places::new(root);
     places.ensure_spool()?;
     let mut units = BTreeMap::new();
+    let mut replies = VecDeque::new();
     loop {
-        let ready = wait(channel, &units)?;
+        let ready = wait(channel, &units, !replies.is_empty())?;
         for (name, index) in ready.pipes {
             if let Some(unit) = units.get_mut(&name) {
                 unit.take_in(index);
@@ -59,14 +60,14 @@ pub fn run(channel: &Channel, root: &Path) -> io::Result<()> {
         }
         // Disks after pipes: all apps can go on writing before the first one's disk is waited for.
         units.values_mut().for_each(Unit::write_out);
-        if ready.has_request && !take_requests(channel, &places, &mut units) {
+        if ready.has_request && !take_requests(channel, &places, &mut units, &mut replies) {
             return Ok(());
         }
-        for (name, unit) in &mut units {
-            if let Some(run) = unit.news() {
-                tell(channel, &Reply::Found { unit: name.clone(), run });
-            }
-        }
+        let found = |(name, unit): (&Name, &mut Unit)| {
+            unit.news().map(|run| Reply::Found { unit: name.clone(), run })
+        };
+        replies.extend(units.iter_mut().filter_map(found));
+        tell(channel, &mut replies);
     }
 }
 
@@ -76,10 +77,11 @@ struct Ready {
     pipes: Vec<(Name, usize)>,
 }
 
-fn wait(channel: &Channel, units: &BTreeMap<Name, Unit>) -> io::Result<Ready> {
+fn wait(channel: &Channel, units: &BTreeMap<Name, Unit>, has_replies: bool) -> io::Result<Ready> {
     let pipes =
         || units.iter().flat_map(|(name, unit)| unit.pipes().map(move |(index, fd)| (name, index, fd)));
-    let mut fds = vec![PollFd::new(channel, PollFlags::IN)];
+    let interest = if has_replies { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+    let mut fds = vec![PollFd::new(channel, interest)];
     fds.extend(pipes().map(|(_, _, fd)| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
     let retry = units.values().any(Unit::is_failing).then_some(RETRY);
     let wake = units.values().filter_map(Unit::next_wake).min();
@@ -95,18 +97,19 @@ fn wait(channel: &Channel, units: &BTreeMap<Name, Unit>) -> io::Result<Ready> {
 }
 
 /// `false` when the supervisor is gone.
-fn take_requests(channel: &Channel, places: &Places, units: &mut BTreeMap<Name, Unit>) -> bool {
+fn take_requests(
+    channel: &Channel,
+    places: &Places,
+    units: &mut BTreeMap<Name, Unit>,
+    replies: &mut VecDeque<Reply>,
+) -> bool {
     let mut buffer = [0; REQUEST_MAX];
     loop {
         match channel.receive(&mut buffer) {
             Ok(Received::Packet { len, fds }) => {
                 let bytes = buffer.get(..len).unwrap_or_default();
                 match serde_json::from_slice(bytes) {
-                    Ok(request) => {
-                        if let Some(reply) = serve(request, fds, places, units) {
-                            tell(channel, &reply);
-                        }
-                    }
+                    Ok(request) => replies.extend(serve(request, fds, places, units)),
                     Err(error) => error!("cannot read a request: {error}, ignoring it"),
                 }
             }
@@ -120,11 +123,17 @@ fn take_requests(channel: &Channel, places: &Places, units: &mut BTreeMap<Name, 
     }
 }
 
-/// What cannot be told is asked for again by the next supervisor.
-fn tell(channel: &Channel, reply: &Reply) {
-    let sent = serde_json::to_vec(reply).map_err(io::Error::from).and_then(|text| channel.send(&text, &[]));
-    if let Err(error) = sent {
-        error!("cannot tell the supervisor: {error}, ignoring it");
+/// Tells as much as there is room for: the rest waits until the supervisor has read. It asks once for each run, so
+/// there are never more replies than units.
+fn tell(channel: &Channel, replies: &mut VecDeque<Reply>) {
+    while let Some(reply) = replies.front() {
+        let text = serde_json::to_vec(reply).map_err(io::Error::from);
+        match text.and_then(|text| channel.send(&text, &[])) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            Err(error) => error!("cannot tell the supervisor: {error}; the next one asks again"),
+            Ok(()) => {}
+        }
+        replies.pop_front();
     }
 }
 

@@ -10,7 +10,7 @@ use berth_runtime::spec::{Network, Spec, User, Writable};
 use berth_runtime::{Cgroup, Held, Status as StepStatus, Stdio, cgroup_of, read_status, spawn};
 use berth_units::Name;
 use berth_units::life::Life;
-use berth_units::spec::{Hook, NetworkMode, Unit};
+use berth_units::spec::{Hook, NetworkMode, Place, Unit};
 use berth_units::task::{Doing, Task, begin_around, end_around, forget_around};
 use berth_units::wire::control::ExitReason;
 use berth_units::wire::init::ExitStatus;
@@ -94,10 +94,21 @@ impl Supervisor {
     /// loopback alone: addresses belong to the unit's own process.
     fn hook_spec(&mut self, unit: &Unit, task: Task, hook: &Hook) -> Result<Spec, Error> {
         let base = container::base(&self.images.images, unit)?;
-        let (launch, supplies) = self.supply(unit, &base.config)?;
-        let peer = self.owner_of(unit)?.map(|(peer, _)| peer);
+        // What is to be cleared up is cleared up, whatever has gone meanwhile.
+        let is_end = matches!(task, Task::PreStop | Task::PostStop);
+        let (launch, supplies) = match is_end {
+            true => self.supply_what_is_there(unit, &base.config)?,
+            false => self.supply(unit, &base.config)?,
+        };
+        let peer = match self.owner_of(unit) {
+            Err(Error::NoOwner) if task == Task::PostStop => None,
+            owner => owner?.map(|(peer, _)| peer),
+        };
+        let is_alone = peer.is_none() && unit.network.owner().is_some();
         let context =
             Context { declared: &self.set.declared, images: &self.images.images, leases: &self.leases, peer };
+        let alone = is_alone.then(|| Unit { network: NetworkMode::None, ..unit.clone() });
+        let unit = alone.as_ref().unwrap_or(unit);
         let mut spec = Spec { supplies, ..container::hook_spec(&context, unit, base, &launch)? };
         let own = self.observed.units.get(&unit.name).and_then(|seen| seen.record.run.as_ref());
         if let Some(run) = own.filter(|_| !task.is_around()) {
@@ -169,14 +180,32 @@ impl Supervisor {
         self.look_at_cgroup(name);
     }
 
-    /// Hooks that the supervisor before this one noted and never let go begin anew.
+    /// Hooks that the supervisor before this one noted and never let go begin anew. One that runs in the unit's own
+    /// container is not held before it is noted: it may have run.
     pub(super) fn forget_lost_hooks(&mut self) {
         let is_lost = |doing: &Doing| doing.pid.is_none();
-        let lost =
-            self.observed.units.iter().filter(|(_, seen)| seen.record.around.as_ref().is_some_and(is_lost));
-        let names: Vec<_> = lost.map(|(name, _)| name.clone()).collect();
-        for name in names {
-            self.call_off(&name);
+        let units = &self.set.declared.units;
+        let is_apart = |(name, doing): (&Name, &Doing)| {
+            let hook = units.get(name).and_then(|unit| unit.hooks.get(&doing.task));
+            hook.is_some_and(|hook| hook.place == Place::Image)
+        };
+        let mut around = Vec::new();
+        let mut beside = Vec::new();
+        for (name, seen) in &self.observed.units {
+            let own = seen.record.run.as_ref().and_then(|run| run.doing.as_ref());
+            if seen.record.around.as_ref().is_some_and(is_lost) {
+                around.push(name.clone());
+            } else if own.is_some_and(|doing| is_lost(doing) && is_apart((name, doing))) {
+                beside.push(name.clone());
+            }
+        }
+        around.iter().for_each(|name| self.call_off(name));
+        for name in beside {
+            if let Some(run) = self.observed.units.get_mut(&name).and_then(|seen| seen.record.run.as_mut()) {
+                run.doing = None;
+            }
+            self.save(&name);
+            self.forget_hook(&name);
         }
     }
 }

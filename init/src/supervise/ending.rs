@@ -25,10 +25,14 @@ impl Supervisor {
         let oom = Cgroup::at(cgroup_dir(&name)).memory_events().is_ok_and(|events| events.oom_kill > 0);
         let record = &self.observed.units.get(&name)?.record;
         let run = record.run.as_ref()?;
-        let has_reaper = self.set.declared.units.get(&name).is_some_and(|unit| unit.process.init);
+        let unit = self.set.declared.units.get(&name);
+        let has_reaper = unit.is_some_and(|unit| unit.process.init);
+        let is_named = |code: u8| unit.is_some_and(|unit| unit.restart.names(code));
         let (code, signal) = match status {
-            // As its reaper says that a signal ended it.
-            ExitStatus::Code(code @ 129..=192) if has_reaper => (None, Some(i32::from(code) - 128)),
+            // As its reaper says that a signal ended it, unless the unit says that its program ends so by itself.
+            ExitStatus::Code(code @ 129..=192) if has_reaper && !is_named(code) => {
+                (None, Some(i32::from(code) - 128))
+            }
             ExitStatus::Code(code) => (Some(i32::from(code)), None),
             ExitStatus::Signal(signal) => (None, Some(i32::from(signal))),
         };

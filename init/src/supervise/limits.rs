@@ -56,10 +56,14 @@ pub fn limits(unit: &Unit, node_memory: u64) -> Result<Limits, Error> {
         io_weight: unit.io.weight,
         io_prio_class: unit.io.prio_class.map(prio_class),
         descendants: descendants(unit),
+        depth: unit.delegate.on.then_some(DEPTH_MAX),
         raw: unit.cgroup_raw.clone(),
         ..io_limits(unit)?
     })
 }
+
+/// Names of 255 bytes, so many of them, can still be reached by one path.
+const DEPTH_MAX: u64 = 8;
 
 /// How many groups of its own a unit may keep; a privileged one as many as it likes.
 fn descendants(unit: &Unit) -> Option<u64> {

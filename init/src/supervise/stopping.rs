@@ -31,7 +31,10 @@ impl Supervisor {
         seen.record.again = wanted;
         let unit = self.set.declared.units.get(name);
         let delay = unit.map_or(Duration::ZERO, |unit| unit.stop.delay);
-        let delay = Some(delay).filter(|delay| !delay.is_zero() && seen.record.life.is_up());
+        // One that fails its check or has run for its time has had its chance.
+        let is_over = seen.record.run.as_ref().is_some_and(|run| run.expired || run.unhealthy.is_some());
+        let is_drained = seen.record.life.is_up() && !is_over;
+        let delay = Some(delay).filter(|delay| !delay.is_zero() && is_drained);
         if let Some(run) = &mut seen.record.run {
             run.doing = None;
             run.signal_at = delay.map(|delay| clock::now().after(delay));
@@ -53,6 +56,7 @@ impl Supervisor {
     pub(super) fn signal_stop(&mut self, name: &Name) {
         let unit = self.set.declared.units.get(name);
         let (timeout, mode) = unit.map(|unit| (unit.stop.timeout, unit.stop.mode)).unwrap_or_default();
+        let has_reaper = unit.is_some_and(|unit| unit.process.init);
         let base = unit.and_then(|unit| container::base(&self.images.images, unit).ok());
         let launch = unit.zip(base).and_then(|(unit, base)| launch(unit, &base.config).ok());
         let signal = launch.map_or(TERM, |launch| launch.stop_signal);
@@ -66,6 +70,10 @@ impl Supervisor {
         self.save(name);
         if mode == StopMode::All {
             signal_all(name, pid, signal);
+            // Its init would pass the signal on to the program, which has it already.
+            if has_reaper {
+                return;
+            }
         }
         match send(pid, &cgroup_dir(name), signal) {
             // What the signal would have done to it anywhere else; waiting for the deadline would change nothing.

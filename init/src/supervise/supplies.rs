@@ -17,7 +17,7 @@ use berth_units::launch::{Launch, launch_with};
 use berth_units::plan::hash;
 use berth_units::spec::{Declared, SecretSource, Unit};
 use berth_units::supplies::{
-    FILE_MAX, Given, Laid, Source, check_given, files, inputs, outside, sources, versions,
+    FILE_MAX, Given, Laid, Source, check_given, files, inputs, outside, sources, versions, with_what_is_there,
 };
 use berth_units::wire::control::{Fault, SECRET_MAX, SecretStatus};
 use berth_units::wire::image::ImageConfig;
@@ -81,6 +81,20 @@ impl Supervisor {
         check_given(declared, unit, &given)?;
         let launch = launch_with(unit, config, &outside(declared, unit, &given)?)?;
         let files = files(declared, unit, &launch.env, &given)?;
+        Ok((launch, files.into_iter().map(supply).collect()))
+    }
+
+    /// The same, of what is there.
+    pub(super) fn supply_what_is_there(
+        &self,
+        unit: &Unit,
+        config: &ImageConfig,
+    ) -> Result<(Launch, Vec<Supply>), Error> {
+        let given = self.given(unit)?;
+        let declared = &self.set.declared;
+        let unit = with_what_is_there(declared, unit, &given);
+        let launch = launch_with(&unit, config, &outside(declared, &unit, &given)?)?;
+        let files = files(declared, &unit, &launch.env, &given)?;
         Ok((launch, files.into_iter().map(supply).collect()))
     }
 

@@ -62,6 +62,8 @@ pub struct Limits {
     /// /sys/fs/cgroup is mounted: so many that the kernel has no more for others, or so deep that nobody can name
     /// them to remove them.
     pub descendants: Option<u64>,
+    /// cgroup.max.depth: so deep that a path of names of 255 bytes stays shorter than PATH_MAX.
+    pub depth: Option<u64>,
     /// Other files and what is written there, last of all.
     pub raw: BTreeMap<String, String>,
 }
@@ -117,7 +119,7 @@ type Write = (String, String);
 impl Limits {
     /// Interface files whose limits can change in place, each with what a new group has in it; by device nothing.
     /// Not among them: processors and huge pages, whose change needs a new process, and files without a key.
-    pub const KNOBS: [(&str, &str); 19] = [
+    pub const KNOBS: [(&str, &str); 20] = [
         ("memory.min", "0"),
         ("memory.low", "0"),
         ("memory.high", "max"),
@@ -135,6 +137,7 @@ impl Limits {
         ("cpu.uclamp.max", "max"),
         ("pids.max", "max"),
         ("cgroup.max.descendants", "max"),
+        ("cgroup.max.depth", "max"),
         ("io.prio.class", "no-change"),
         ("io.weight", "default 100"),
     ];
@@ -201,6 +204,7 @@ impl Limits {
         set([
             ("pids.max", self.pids_max.map(amount)),
             ("cgroup.max.descendants", self.descendants.map(amount)),
+            ("cgroup.max.depth", self.depth.map(amount)),
         ])
     }
 

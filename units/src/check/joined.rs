@@ -5,7 +5,7 @@ use crate::Name;
 use crate::codes::{NETWORK_OWNER, WRONG_KIND};
 use crate::fault::Fault;
 use crate::resolve::Origin;
-use crate::spec::{Depends, NetworkMode, OnRestart, OnStop, Strength, Unit};
+use crate::spec::{Depends, NetworkMode, OnRestart, OnStop, Strength, Unit, Until};
 
 pub(super) fn check_owners(set: &Set<'_>, faults: &mut Vec<Fault>) {
     for unit in set.declared.units.values() {
@@ -46,6 +46,7 @@ fn check_owner(unit: &Unit, owner: &Unit, origin: &Origin) -> Option<Fault> {
 /// A network that is gone with its owner is nothing to go on in.
 fn check_bond(owner: &Name, depends: Depends, origin: &Origin) -> Option<Fault> {
     let loose = [
+        ("until", depends.until == Until::Completed),
         ("strength", depends.strength != Strength::Need),
         ("on_stop", depends.on_stop != OnStop::Stop),
         ("on_restart", depends.on_restart != OnRestart::Restart),

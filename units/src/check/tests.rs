@@ -61,6 +61,10 @@ fn networks_of_others() {
         &["a:4 BU0313 'strength' cannot be: it shares the network of 'b', and so its life"],
     );
     check(
+        &["a:network.mode = 'unit:b';depends.b.until = 'completed'", "b:"],
+        &["a:4 BU0313 'until' cannot be: it shares the network of 'b', and so its life"],
+    );
+    check(
         &["a:network.mode = 'unit:b';ports.x = {host = 80, container = 80}", "b:"],
         &["a:4 BU0305 port 'x' cannot be published with network.mode \"unit:b\""],
     );

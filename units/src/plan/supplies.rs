@@ -18,7 +18,9 @@ impl View<'_> {
     pub(super) fn plan_supplies(&self, unit: &Unit, seen: &Seen, now: Moment) -> Option<Action> {
         let run = seen.record.run.as_ref()?;
         let changed = || changed(self.declared, unit, &self.observed.facts, &run.supplies);
-        let what = follows(unit).then(changed).flatten();
+        // What could not start again for want of something goes on with what it has.
+        let follows = follows(unit) && self.waits_for_supply(unit).is_none();
+        let what = follows.then(changed).flatten();
         let name = unit.name.clone();
         match (what, run.renew_at) {
             (None, None) => None,

@@ -40,7 +40,7 @@ impl View<'_> {
             let may = unit.is_some_and(|unit| self.waits_for_unit(unit).is_none());
             seen.record.life == Life::Idle && !self.observed.draining && may
         };
-        if doing.task == Task::PreStart && !starts() {
+        if unit.is_none() || doing.task == Task::PreStart && !starts() {
             return Some(Action::CallOff(name.clone()));
         }
         (doing.deadline <= now).then(|| Action::EndTask(name.clone()))

@@ -298,6 +298,7 @@ impl<'w> View<'w> {
             let first = **other < unit.name && is_wanted(rival, seen) && is_coming(rival, seen);
             life.has_process()
                 || seen.record.around.is_some()
+                || owes_post_stop(Some(rival), &seen.record)
                 || first && matches!(life, Life::Idle | Life::Backoff)
         };
         let rivals = self.declared.units.values().filter(|other| other.conflicts.contains(&unit.name));

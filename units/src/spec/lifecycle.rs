@@ -243,6 +243,15 @@ pub struct Restart {
     pub propagate: bool,
 }
 
+impl Restart {
+    /// Whether it says something of that exit code.
+    pub fn names(&self, code: u8) -> bool {
+        [&self.success_codes, &self.no_restart_codes, &self.force_codes]
+            .iter()
+            .any(|codes| codes.contains(&code))
+    }
+}
+
 impl Default for Restart {
     fn default() -> Self {
         Self {

@@ -71,6 +71,17 @@ fn a_start_waits_for_what_is_required() {
 }
 
 #[test]
+fn who_clears_up_has_what_is_there() {
+    let lines = "secrets.key = {}\nsecrets.filed = {}\nconfigs.c = { file = \"/data/c\", target = \"/c\" }\n\
+                 configs.d = { content = \"x\", target = \"/d\" }";
+    let declared = set(lines);
+    let unit = with_what_is_there(&declared, &declared.units["web"], &given(&[(node("key"), "s")]));
+    assert_eq!(unit.supplies.secrets.keys().collect::<Vec<_>>(), ["key"]);
+    assert_eq!(unit.supplies.configs.keys().collect::<Vec<_>>(), ["d"]);
+    assert_eq!(files(&declared, &unit, &[], &given(&[(node("key"), "s")])).unwrap().len(), 2);
+}
+
+#[test]
 fn other_versions_are_changes_and_what_goes_is_none() {
     let lines = "secrets.key = {}\nconfigs.motd = { source = \"motd\", target = \"/m\" }\n\
                  env_files = [{ path = \"/e\", required = false }]";

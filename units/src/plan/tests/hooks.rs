@@ -80,7 +80,7 @@ fn a_preparation_that_fails_comes_again() {
 
 #[test]
 fn what_is_no_longer_to_start_is_called_off_and_what_has_to_be_swept_is() {
-    let off = ["call off what a does before its start"];
+    let off = ["call off the hook of a that runs without its process"];
     let stop = |observed: &mut Observed| ask(observed, "a", Wanted::Stopped, Moment(1));
     let drain = |observed: &mut Observed| observed.draining = true;
     for change in [stop, drain] {
@@ -97,6 +97,40 @@ fn what_is_no_longer_to_start_is_called_off_and_what_has_to_be_swept_is() {
     begin(&declared, &mut observed, Task::PreStart);
     declared.units.clear();
     assert_eq!(planned(&declared, &observed, 2), off);
+    let (mut declared, mut observed) = hooked();
+    begin(&declared, &mut observed, Task::PostStop);
+    declared.units.clear();
+    assert_eq!(planned(&declared, &observed, 2), off, "no hook of what is taken out runs any more");
+}
+
+#[test]
+fn a_start_that_came_to_no_process_is_prepared_anew() {
+    let (declared, mut observed) = hooked();
+    begin(&declared, &mut observed, Task::PreStart);
+    let seen = observed.units.get_mut("a").unwrap();
+    seen.populated = false;
+    assert_eq!(end_around(declared.units.get("a"), &mut seen.record, Ok(())), None);
+    assert_eq!(planned(&declared, &observed, 1), ["start a"]);
+    end(&declared, &mut observed, &name("a"), (ExitReason::StartFailed, None), Moment(1));
+    let again = [&["try a again"], &STARTED[..]].concat();
+    assert_eq!(lines(&settle(&declared, &mut observed, Moment(1_000_000))), again);
+}
+
+#[test]
+fn a_rival_waits_until_what_it_never_runs_beside_has_swept() {
+    let (mut declared, mut observed) = hooked();
+    let mut rival = unit("b");
+    rival.network = NetworkMode::None;
+    rival.conflicts.push(name("a"));
+    declared.units.insert(name("b"), rival);
+    observed.units.insert(name("b"), Seen::default());
+    ask(&mut observed, "b", Wanted::Stopped, Moment(0));
+    settle(&declared, &mut observed, Moment(0));
+    ask(&mut observed, "a", Wanted::Stopped, Moment(1));
+    ask(&mut observed, "b", Wanted::Started, Moment(1));
+    let actions = lines(&settle(&declared, &mut observed, Moment(2)));
+    let place = |word: &str| actions.iter().position(|action| action == word);
+    assert!(place("run hook post_stop of a").unwrap() < place("start b").unwrap(), "{actions:?}");
 }
 
 #[test]

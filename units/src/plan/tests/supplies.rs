@@ -74,6 +74,26 @@ fn a_change_is_followed_within_its_splay_and_not_when_it_is_taken_back() {
 }
 
 #[test]
+fn what_could_not_start_again_goes_on_with_what_it_has() {
+    let (mut declared, mut observed) = world(&[], 1);
+    let u0 = name("u0");
+    for key in ["one", "other"] {
+        let secret = Secret { source: SecretSource::Node, version: 1, allow: None, labels: [].into() };
+        declared.secrets.insert(name(key), secret);
+        let used = SecretUse { source: name(key), delivery: Delivery::Env(key.into()) };
+        unit_mut(&mut declared, &u0).supplies.secrets.insert(key.into(), used);
+        observed.facts.supplies.insert(Source::Node(name(key)), 1);
+    }
+    settle(&declared, &mut observed, Moment(0));
+    observed.facts.supplies.remove(&Source::Node(name("one")));
+    observed.facts.supplies.insert(Source::Node(name("other")), 2);
+    assert_eq!(settle(&declared, &mut observed, Moment(1)), []);
+    assert_eq!(next_wake(&identified(&declared), &observed), None);
+    observed.facts.supplies.insert(Source::Node(name("one")), 1);
+    assert!(matches!(settle(&declared, &mut observed, Moment(2))[..], [Action::RenewAt(..), ..]));
+}
+
+#[test]
 fn a_unit_that_reloads_goes_on_and_waits_for_what_is_done_beside_it() {
     let (mut declared, mut observed) = world(&[], 1);
     let (u0, key) = (name("u0"), Source::Node(name("key")));
