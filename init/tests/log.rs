@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use berth_init::channel::{Channel, Received};
 use berth_units::Name;
-use berth_units::spec::{Log, Overflow, Rate};
+use berth_units::spec::{Log, LogSink, Overflow, Rate};
 use berth_units::wire::log::{Awaited, Reply, Request};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
@@ -379,6 +379,53 @@ fn last_words_without_a_line_break_are_a_line() {
     writer.write_all(b"here again\n").unwrap();
     process.end();
     assert_eq!(stream(&root.lines(), "stdout"), ["all is lost", "here again"]);
+}
+
+#[test]
+fn old_files_go_by_themselves() {
+    let root = Root::new("age", "1m");
+    let process = LogProcess::start(&root);
+    let ((out, mut writer), (err, _)) = (pipe(), pipe());
+    let log = Log { max_size: 1, max_age: Some(Duration::from_secs(1)), ..unlimited() };
+    process.add(&log, [&out, &err]);
+    writer.write_all(b"soon old\n").unwrap();
+    let limit = Instant::now() + Duration::from_secs(20);
+    let directory = root.data().join("logs/web");
+    let rotated = || directory.join("1").exists();
+    while !rotated() {
+        assert!(Instant::now() < limit, "nothing was rotated");
+        thread::yield_now();
+    }
+    let began = Instant::now();
+    while rotated() {
+        assert!(Instant::now() < limit, "it is still there");
+        thread::yield_now();
+    }
+    assert!(began.elapsed() > Duration::from_millis(900), "too soon");
+    writer.write_all(b"young\n").unwrap();
+    process.end();
+    assert_eq!(stream(&root.lines(), "stdout"), ["young"]);
+}
+
+#[test]
+fn the_console_shows_what_is_kept_in_ram() {
+    let root = Root::new("console", "1m");
+    fs::create_dir_all(root.0.join("dev")).unwrap();
+    fs::write(root.0.join("dev/console"), "").unwrap();
+    let process = LogProcess::start(&root);
+    let ((out, mut writer), (err, _)) = (pipe(), pipe());
+    process.add(&Log { to: LogSink::Console, ..unlimited() }, [&out, &err]);
+    writer.write_all(b"one\ntwo \x1b[2J\n").unwrap();
+    let limit = Instant::now() + Duration::from_secs(20);
+    let shown = || fs::read_to_string(root.0.join("dev/console")).unwrap();
+    while shown().lines().count() < 2 {
+        assert!(Instant::now() < limit, "{:?}", shown());
+        thread::yield_now();
+    }
+    process.end();
+    assert_eq!(shown(), "web: one\nweb: two \u{fffd}[2J\n");
+    let kept = read_lines(&root.0.join("run/berth/logs/web"));
+    assert_eq!(stream(&kept, "stdout"), ["one", "two \x1b[2J"]);
 }
 
 #[test]

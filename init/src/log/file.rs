@@ -7,6 +7,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use berth_units::wire::log::LOG_CURRENT;
 
@@ -106,6 +107,50 @@ impl LogFile {
         self.len = 0;
         Ok(())
     }
+
+    /// When `current` was begun, where the file system tells.
+    fn begun(&self) -> Option<SystemTime> {
+        self.current.metadata().and_then(|found| found.created()).ok().filter(|_| self.len > 0)
+    }
+
+    /// Whether `current` is that old.
+    pub fn is_older(&self, age: Duration, now: SystemTime) -> bool {
+        self.begun().is_some_and(|begun| begun + age <= now)
+    }
+
+    /// Removes rotated files whose last line is that old: the oldest have the highest numbers, so that no gap comes to be
+    /// between two.
+    ///
+    /// # Errors
+    /// One cannot be removed.
+    pub fn remove_older(&self, age: Duration, now: SystemTime) -> io::Result<()> {
+        for (path, written) in rotated(&self.directory)?.into_iter().rev() {
+            if written + age > now {
+                break;
+            }
+            fs::remove_file(path)?;
+        }
+        Ok(())
+    }
+
+    /// When the next of them is that old.
+    pub fn next_older(&self, age: Duration) -> Option<SystemTime> {
+        let oldest = rotated(&self.directory).ok().and_then(|files| Some(files.last()?.1));
+        oldest.into_iter().chain(self.begun()).map(|since| since + age).min()
+    }
+}
+
+/// Rotated files with the time of their last line, the newest first.
+fn rotated(directory: &Path) -> io::Result<Vec<(PathBuf, SystemTime)>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if let Some(number) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) {
+            files.push((number, entry.path(), entry.metadata()?.modified()?));
+        }
+    }
+    files.sort_by_key(|(number, ..)| *number);
+    Ok(files.into_iter().map(|(_, path, written)| (path, written)).collect())
 }
 
 fn open_current(directory: &Path) -> io::Result<File> {
@@ -214,6 +259,32 @@ mod tests {
             );
             fs::remove_dir_all(path).unwrap();
         }
+    }
+
+    #[test]
+    fn files_of_some_age_are_closed_and_removed() {
+        let path = directory("age");
+        let mut file = LogFile::open(path.clone(), |_| None).unwrap();
+        for line in ["a\n", "b\n"] {
+            file.append(line.as_bytes()).unwrap();
+            file.rotate(9).unwrap();
+        }
+        let (age, now) = (Duration::from_secs(600), SystemTime::now());
+        let old = File::options().write(true).open(path.join("2")).unwrap();
+        old.set_modified(now - Duration::from_secs(700)).unwrap();
+        assert!(file.next_older(age).unwrap() < now);
+        file.remove_older(age, now).unwrap();
+        assert_eq!(read(&path), pairs(&[("1", "b\n"), ("current", "")]));
+        assert!(file.next_older(age).unwrap() > now);
+        assert!(!file.is_older(Duration::ZERO, now + age), "one without a line has no age");
+        file.append(b"c\n").unwrap();
+        assert!(!file.is_older(age, now) && file.is_older(age, now + age + age));
+        // A newer one before an older one keeps it: no gap.
+        File::options().write(true).open(path.join("1")).unwrap().set_modified(now - age - age).unwrap();
+        fs::write(path.join("2"), "x\n").unwrap();
+        file.remove_older(age, now).unwrap();
+        assert_eq!(read(&path).len(), 3);
+        fs::remove_dir_all(path).unwrap();
     }
 
     #[test]

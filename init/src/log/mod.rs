@@ -7,6 +7,7 @@
 //! Lines are written once for every time that something could be read, not one by one, and are not synced.
 
 mod checkpoint;
+mod console;
 mod file;
 mod lines;
 mod meter;
@@ -18,7 +19,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use berth_units::Name;
 use berth_units::spec::Log;
@@ -27,6 +28,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::pipe::fcntl_setpipe_size;
 use rustix::time::Timespec;
 
+use self::console::Console;
 pub use self::places::Places;
 use self::unit::Unit;
 use crate::channel::{Channel, Received};
@@ -51,8 +53,9 @@ pub fn run(channel: &Channel, root: &Path) -> io::Result<()> {
     places.ensure_spool()?;
     let mut units = BTreeMap::new();
     let mut replies = VecDeque::new();
+    let mut console = Console::new(places.console());
     loop {
-        let ready = wait(channel, &units, !replies.is_empty())?;
+        let ready = wait(channel, &units, &console, !replies.is_empty())?;
         for (name, index) in ready.pipes {
             if let Some(unit) = units.get_mut(&name) {
                 unit.take_in(index);
@@ -60,6 +63,9 @@ pub fn run(channel: &Channel, root: &Path) -> io::Result<()> {
         }
         // Disks after pipes: all apps can go on writing before the first one's disk is waited for.
         units.values_mut().for_each(Unit::write_out);
+        units.values_mut().for_each(|unit| unit.expire(SystemTime::now()));
+        units.values_mut().for_each(|unit| unit.show(&mut console));
+        console.flush();
         if ready.has_request && !take_requests(channel, &places, &mut units, &mut replies) {
             return Ok(());
         }
@@ -77,17 +83,25 @@ struct Ready {
     pipes: Vec<(Name, usize)>,
 }
 
-fn wait(channel: &Channel, units: &BTreeMap<Name, Unit>, has_replies: bool) -> io::Result<Ready> {
+fn wait(
+    channel: &Channel,
+    units: &BTreeMap<Name, Unit>,
+    console: &Console,
+    has_replies: bool,
+) -> io::Result<Ready> {
     let pipes =
         || units.iter().flat_map(|(name, unit)| unit.pipes().map(move |(index, fd)| (name, index, fd)));
     let interest = if has_replies { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
     let mut fds = vec![PollFd::new(channel, interest)];
     fds.extend(pipes().map(|(_, _, fd)| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+    fds.extend(console.awaited().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::OUT)));
     let retry = units.values().any(Unit::is_failing).then_some(RETRY);
     let wake = units.values().filter_map(Unit::next_wake).min();
     let timeout = || {
         let wake = wake.map(|wake| wake.saturating_duration_since(Instant::now()) + TICK);
-        retry.into_iter().chain(wake).min().and_then(|timeout| Timespec::try_from(timeout).ok())
+        let old = units.values().filter_map(Unit::next_expiry).min();
+        let old = old.map(|old| old.duration_since(SystemTime::now()).unwrap_or_default() + TICK);
+        retry.into_iter().chain(wake).chain(old).min().and_then(|timeout| Timespec::try_from(timeout).ok())
     };
     rustix::io::retry_on_intr(|| poll(&mut fds, timeout().as_ref()))?;
     let mut ready = fds.iter().map(|fd| !fd.revents().is_empty());

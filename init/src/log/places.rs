@@ -58,6 +58,11 @@ impl Places {
         self.at(SPOOL_DIR).join(format!("{unit}.pos"))
     }
 
+    /// The node's console.
+    pub(super) fn console(&self) -> PathBuf {
+        self.at("/dev/console")
+    }
+
     fn is_on_disk(&self, sink: LogSink) -> bool {
         sink == LogSink::Store && self.has_data
     }

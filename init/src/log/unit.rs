@@ -7,7 +7,7 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
 use berth_units::Name;
 use berth_units::pattern::Pattern;
@@ -16,6 +16,7 @@ use berth_units::time::rfc3339_micros;
 use berth_units::wire::log::Awaited;
 
 use super::checkpoint::{Checkpoint, CheckpointFile};
+use super::console::Console;
 use super::file::LogFile;
 use super::lines::{Budget, Form, format_lines};
 use super::meter::Meter;
@@ -26,6 +27,9 @@ use crate::{error, notice};
 
 /// Bytes of one stream that become lines in one step, or as many as the longest line has.
 const STEP: usize = 32 << 10;
+
+/// Old files are looked at no more often.
+const EXPIRY_MIN: Duration = Duration::from_secs(1);
 
 /// Names of the streams in the log, in the order of the pipes.
 const STREAMS: [&str; 2] = ["stdout", "stderr"];
@@ -50,6 +54,10 @@ pub struct Unit {
     found: u64,
     /// A run has just ended: what has no line break is a line all the same.
     ends_lines: bool,
+    /// When a file is so old that something has to be done about it.
+    expiry: Option<SystemTime>,
+    /// Lines that the console is to show.
+    shown: Vec<u8>,
 }
 
 /// A line that somebody waits for.
@@ -101,11 +109,14 @@ impl Unit {
             awaits: None,
             found,
             ends_lines: false,
+            expiry: None,
+            shown: Vec::new(),
         };
         if is_rotating {
             unit.rotate()?;
         }
         unit.write_checkpoint()?;
+        unit.set_expiry();
         Ok(unit)
     }
 
@@ -127,6 +138,7 @@ impl Unit {
         for (stream, pipe) in self.streams.iter_mut().zip(pipes) {
             stream.pipe = Some(pipe);
         }
+        self.set_expiry();
         self.write_checkpoint()
     }
 
@@ -192,6 +204,37 @@ impl Unit {
     /// there were too many is over then.
     pub fn next_wake(&self) -> Option<Instant> {
         self.meter.end(self.settings.rate).filter(|_| self.over > 0 && !self.is_failing)
+    }
+
+    /// When a file is so old that something has to be done about it.
+    pub fn next_expiry(&self) -> Option<SystemTime> {
+        self.expiry.filter(|_| !self.is_failing)
+    }
+
+    fn set_expiry(&mut self) {
+        self.expiry = self.settings.max_age.and_then(|age| self.file.next_older(age));
+    }
+
+    /// Closes and removes files that are too old.
+    pub fn expire(&mut self, now: SystemTime) {
+        let Some(age) = self.settings.max_age.filter(|_| self.next_expiry().is_some_and(|at| at <= now))
+        else {
+            return;
+        };
+        let rotated = if self.file.is_older(age, now) { self.rotate() } else { Ok(()) };
+        if let Err(error) = rotated.and_then(|()| self.file.remove_older(age, now)) {
+            error!("cannot remove old logs of '{}': {error}, trying again later", self.name);
+        }
+        self.set_expiry();
+        // What could not be removed now is tried again in a while, and not at once.
+        self.expiry = self.expiry.map(|at| at.max(now + EXPIRY_MIN));
+    }
+
+    /// Shows on the console what has been written since the last time.
+    pub fn show(&mut self, console: &mut Console) {
+        if !self.shown.is_empty() {
+            console.show(&self.name, &std::mem::take(&mut self.shown));
+        }
     }
 
     /// The last attempt to write the log failed.
@@ -266,10 +309,17 @@ impl Unit {
         if lines.is_empty() && used == [0, 0] {
             return Ok(false);
         }
+        let is_first = self.file.len() == 0;
         self.file.append(&lines)?;
         if let Some(awaits) = self.awaits.as_ref().filter(|_| budget.found) {
             // In the checkpoint with the line itself: whoever dies in between finds it once more.
             self.found = awaits.run;
+        }
+        if is_first {
+            self.set_expiry();
+        }
+        if self.settings.to == LogSink::Console {
+            self.shown.extend_from_slice(&lines);
         }
         self.dropped = 0;
         self.over = if says_over { 0 } else { self.over } + budget.over;
@@ -291,6 +341,7 @@ impl Unit {
         self.write_checkpoint()?;
         self.file.rotate(self.settings.keep)?;
         self.is_rotating = false;
+        self.set_expiry();
         self.write_checkpoint()
     }
 
@@ -361,6 +412,6 @@ fn is_same_pipe(old: &OwnedFd, new: &OwnedFd) -> bool {
 }
 
 fn unix_micros() -> u64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(now.as_micros()).unwrap_or(u64::MAX)
 }

@@ -245,7 +245,7 @@ impl Supervisor {
         if sink == LogSink::None {
             return Err(Fault::Failed { why: format!("'{}' keeps no log: log.to is \"none\"", logs.unit) });
         }
-        Ok(Request::Logs { logs, ram: sink == LogSink::Ram })
+        Ok(Request::Logs { logs, ram: sink != LogSink::Store })
     }
 
     /// Gives a client's connection to a process of its own, which answers in our place.

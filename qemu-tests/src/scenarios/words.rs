@@ -98,6 +98,8 @@ pub fn processes_have_what_their_keys_say(lab: &mut Lab) -> Outcome {
     let append = "kernel.append = [\"SITE=berlin\", \"https_proxy=http://10.0.2.2:3128\", \"OTHER=x\"]\n";
     appliance.node(&format!("hostname = \"probe-node\"\nprofiles = [\"here\"]\n{append}"))?;
     with("kiosk", &["spew-on", "3", "100"], "console = \"/dev/ttyS0\"", "")?;
+    let crier = probe_unit(&["spew-on", "3", "100"], "[log]\nto = \"console\"\nmax_age = \"1m\"\n");
+    appliance.unit("crier", &crier)?;
     let mut vm = lab.boot(&appliance, &Options::default())?;
     vm.wait_ready(&["inner", "outer", "listener", "kiosk", "local"])?;
     check_node_words(&vm)?;
@@ -131,6 +133,10 @@ pub fn processes_have_what_their_keys_say(lab: &mut Lab) -> Outcome {
     for line in ["line 1", "line 2", "line 3"] {
         vm.wait_for_console(line, SOON)?;
     }
+    for line in ["crier: line 1", "crier: line 2", "crier: line 3"] {
+        vm.wait_for_console(line, SOON)?;
+    }
+    ensure_eq!(vm.logs("crier")?.lines().count(), 3);
     ensure_eq!(vm.logs("kiosk")?, "");
     let tty = vm.probe("kiosk", &["read", "/proc/1/stat"])?;
     // tty_nr of proc_pid_stat(5): 4:64.

@@ -252,13 +252,14 @@ fn endings(see: &mut See<'_>, restart: &Restart, stop: &Stop) {
 }
 
 fn output(see: &mut See<'_>, log: &Log) {
-    let Log { to, max_size, keep, rate, max_line, overflow } = log;
+    let Log { to, max_size, keep, max_age, rate, max_line, overflow } = log;
     shown(see, key!("log.to"), to);
     // With no log the process writes to /dev/null itself: its descriptors cannot be changed behind its back.
     let is_none = *to == LogSink::None;
     see(Field { key: "log.to", entry: None, means: Means::Process, value: Value::Hidden(&is_none) });
     shown(see, key!("log.max_size"), &Bytes(*max_size));
     shown(see, key!("log.keep"), keep);
+    shown(see, key!("log.max_age"), max_age);
     hidden(see, key!("log.rate"), rate);
     shown(see, key!("log.max_line"), &Bytes(*max_line));
     hidden(see, key!("log.overflow"), overflow);

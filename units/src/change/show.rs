@@ -103,6 +103,7 @@ impl Show for LogSink {
         match self {
             Self::Store => "store",
             Self::Ram => "ram",
+            Self::Console => "console",
             Self::None => "none",
         }
         .to_owned()

@@ -147,7 +147,7 @@ const SINK: &[Word<ContainerDraft>] = &[
     word("store", "files on the data partition", |d, _| d.unit.log.to = LogSink::Store),
     word("ram", "files in RAM", |d, _| d.unit.log.to = LogSink::Ram),
     word("none", "discarded", |d, _| d.unit.log.to = LogSink::None),
-    planned_word("console", "the node's console"),
+    word("console", "files in RAM, and shown on the node's console", |d, _| d.unit.log.to = LogSink::Console),
 ];
 
 fn codes(list: Vec<i64>) -> Vec<u8> {

@@ -14,7 +14,12 @@ const MINUTE: Duration = Duration::from_secs(60);
 const YEARS: Duration = Duration::from_secs(10 * 366 * 86_400);
 
 pub(super) const KEYS: &[Key<ContainerDraft>] = &[
-    planned("log.max_age", "no limit", Take::Duration(MINUTE, YEARS, later), "Older files are removed."),
+    key(
+        "log.max_age",
+        "no limit",
+        Take::Duration(MINUTE, YEARS, |d, _, v| d.unit.log.max_age = Some(v)),
+        "A file that is so old is rotated, one whose last line is so old is removed.",
+    ),
     planned("log.compress", "false", Take::Bool(later), "Compress files that are no longer written."),
     key(
         "log.rate",

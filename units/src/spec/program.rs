@@ -209,6 +209,8 @@ pub struct Log {
     pub max_size: u64,
     /// Rotated files kept.
     pub keep: u32,
+    /// A file is rotated when it is that old, and removed when its last line is; none is unlimited.
+    pub max_age: Option<Duration>,
     /// Lines beyond it are dropped, and counted; none is unlimited.
     pub rate: Option<Rate>,
     /// The longest line, bytes; what is longer becomes several.
@@ -268,6 +270,7 @@ impl Default for Log {
             to: LogSink::Store,
             max_size: 10 << 20,
             keep: 5,
+            max_age: None,
             rate: Some(Rate { count: 1000, per: Duration::from_secs(1) }),
             max_line: 16 << 10,
             overflow: Overflow::Drop,
@@ -283,6 +286,8 @@ pub enum LogSink {
     Store,
     /// Files in RAM.
     Ram,
+    /// The same, and the node's console shows what it can of them.
+    Console,
     /// Discarded.
     None,
 }
