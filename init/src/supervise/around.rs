@@ -61,6 +61,7 @@ impl Supervisor {
     fn note_pid(&mut self, name: &Name, pid: i32) {
         if let Some(seen) = self.observed.units.get_mut(name) {
             seen.populated = true;
+            seen.killed = false;
             let beside = seen.record.run.as_mut().and_then(|run| run.doing.as_mut());
             if let Some(doing) = seen.record.around.as_mut().or(beside) {
                 doing.pid = Some(pid);

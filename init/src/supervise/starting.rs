@@ -132,6 +132,10 @@ impl Supervisor {
     /// Nothing is left of a start that did not come to a process.
     fn drop_start(&mut self, name: &Name) {
         self.held.remove(name);
+        if let Some(seen) = self.observed.units.get_mut(name) {
+            // The next try is a start of its own.
+            seen.record.prepared = None;
+        }
         drop(Cgroup::at(cgroup_dir(name)).remove());
     }
 

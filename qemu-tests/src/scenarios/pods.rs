@@ -77,6 +77,7 @@ pub fn units_share_a_network_and_are_prepared_and_drained(lab: &mut Lab) -> Outc
     owner_takes_guest_along(&mut vm)?;
     hooks_run_in_order(&mut vm)?;
     hooks_live_through_a_new_supervisor(&mut vm)?;
+    hooks_are_whole_whenever_it_dies(&mut vm)?;
     servers_are_waited_for(&mut vm)?;
     line_makes_ready(&mut vm)?;
     groups_are_made_inside(&mut vm)?;
@@ -189,6 +190,21 @@ fn hooks_live_through_a_new_supervisor(vm: &mut Vm) -> Outcome {
     vm.wait_unit("tardy", "prepared", SOON, runs)?;
     vm.berth(&["stop", "tardy"], b"")?.ok()?;
     vm.wait_unit("tardy", "called off", SOON, |unit| unit.state == State::Stopped && !runs(unit)).map(drop)
+}
+
+/// The supervisor is killed as soon as it has heard of a start, then of a stop.
+fn hooks_are_whole_whenever_it_dies(vm: &mut Vm) -> Outcome {
+    vm.berth(&["start", "--no-wait", "hooked"], b"")?.ok()?;
+    replace_supervisor(vm)?;
+    vm.wait_ready(&["hooked"])?;
+    vm.berth(&["stop", "--no-wait", "hooked"], b"")?.ok()?;
+    replace_supervisor(vm)?;
+    vm.wait_unit("hooked", "stopped", SOON, |unit| unit.state == State::Stopped && unit.pid.is_none())?;
+    vm.wait_for("the hook after it", SOON, |vm| {
+        let lines = trace(vm)?;
+        let last: Vec<_> = lines.iter().rev().take(4).map(String::as_str).collect();
+        Ok((last == ["post_stop", "pre_stop", "post_start", "pre_start"]).then_some(()))
+    })
 }
 
 /// `patient` starts when `late` accepts connections, whoever waits for it by then.
