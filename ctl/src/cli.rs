@@ -37,6 +37,9 @@ enum Command {
     /// Pull, import, list, check and export images of a store in a folder
     #[cfg(feature = "builder")]
     Image(cmd::image::Args),
+    /// Make keys that bundles are signed with
+    #[cfg(feature = "builder")]
+    Keys(cmd::keys::Args),
     /// Put another set of units in force on the node, whole or not at all
     Apply(cmd::apply::Args),
     /// Show what applying a set of units would do
@@ -119,6 +122,8 @@ impl Cli {
             Command::Run(args) => cmd::run::run(args),
             #[cfg(feature = "builder")]
             Command::Image(args) => cmd::image::run(args),
+            #[cfg(feature = "builder")]
+            Command::Keys(args) => cmd::keys::run(args),
             Command::Apply(args) => cmd::apply::run(&node, args),
             Command::Diff(args) => cmd::diff::run(&node, args),
             Command::Status(args) => cmd::status::run(&node, args),

@@ -14,6 +14,7 @@
 
 pub mod archive;
 pub mod build;
+pub mod bundle;
 pub mod compression;
 pub mod depot;
 pub mod digest;
@@ -23,6 +24,7 @@ pub mod import;
 pub mod layer;
 pub mod manifest;
 pub mod registry;
+pub mod signature;
 pub mod store;
 pub mod tarfile;
 pub mod tree;

@@ -16,6 +16,8 @@ pub mod explain;
 #[cfg(feature = "builder")]
 pub mod image;
 pub mod inspect;
+#[cfg(feature = "builder")]
+pub mod keys;
 pub mod logs;
 #[cfg(feature = "builder")]
 pub mod man;

@@ -6,6 +6,7 @@
 
 mod images;
 mod mutate;
+mod signed;
 pub mod targets;
 
 pub use mutate::Mutator;

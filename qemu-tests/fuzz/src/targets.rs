@@ -9,6 +9,7 @@ use berth_units::wire::{mux, session};
 use berth_units::{SourceFile, parse_set};
 
 use crate::images;
+use crate::signed;
 
 /// A reader of bytes from outside.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +32,9 @@ pub const TARGETS: &[Target] = &[
     Target { name: "layers", run: images::layer, seeds: images::LAYERS },
     Target { name: "stores", run: images::index, seeds: images::STORES },
     Target { name: "records", run: records, seeds: &["\u{3}"] },
+    Target { name: "minisign", run: signed::minisign, seeds: signed::MINISIGN },
+    Target { name: "cosign", run: signed::cosign, seeds: signed::COSIGN },
+    Target { name: "bundle", run: signed::bundle, seeds: signed::BUNDLE },
 ];
 
 /// Before each file of a set stands a line with its name behind this.
