@@ -37,6 +37,9 @@ enum Command {
     /// Pull, import, list, check and export images of a store in a folder
     #[cfg(feature = "builder")]
     Image(cmd::image::Args),
+    /// Put units, images and maybe an OS into one signed file
+    #[cfg(feature = "builder")]
+    Bundle(cmd::bundle::Args),
     /// Make keys that bundles are signed with
     #[cfg(feature = "builder")]
     Keys(cmd::keys::Args),
@@ -122,6 +125,8 @@ impl Cli {
             Command::Run(args) => cmd::run::run(args),
             #[cfg(feature = "builder")]
             Command::Image(args) => cmd::image::run(args),
+            #[cfg(feature = "builder")]
+            Command::Bundle(args) => cmd::bundle::run(args),
             #[cfg(feature = "builder")]
             Command::Keys(args) => cmd::keys::run(args),
             Command::Apply(args) => cmd::apply::run(&node, args),

@@ -28,6 +28,8 @@ mod status_text;
 mod table;
 mod terminal;
 mod transition;
+#[cfg(feature = "builder")]
+mod trust;
 mod varlink;
 
 use std::process::ExitCode;

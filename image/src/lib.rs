@@ -7,6 +7,8 @@
 //!
 //! What is pulled ([`registry`]) and what is imported off the node lies in a store that is a folder ([`depot`]).
 //!
+//! Who has made an image or a bundle is judged by [`signature`]; a [`bundle`] is units, images and an OS in one file.
+//!
 //! Every byte of a source is hostile. Nothing here needs a privilege, mounts anything, runs another program or
 //! writes outside the directory it is given; a layer is never unpacked onto the host, only into an image file.
 //! Running images is not done here.

@@ -3,6 +3,8 @@
 pub mod apply;
 #[cfg(feature = "builder")]
 pub mod build;
+#[cfg(feature = "builder")]
+pub mod bundle;
 pub mod check;
 #[cfg(feature = "builder")]
 pub mod completions;

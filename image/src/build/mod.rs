@@ -252,7 +252,7 @@ fn ensure_named(store: &mut Store, reference: &Reference) -> bool {
 }
 
 /// The archives and layouts of `images/` in the order of their names.
-fn sources(images: &Path, warnings: &mut Vec<String>) -> Result<Vec<PathBuf>, BuildError> {
+pub fn sources(images: &Path, warnings: &mut Vec<String>) -> Result<Vec<PathBuf>, BuildError> {
     let fault = |error| BuildError::Read(images.to_owned(), error);
     let entries = match std::fs::read_dir(images) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

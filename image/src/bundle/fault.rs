@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::depot::DepotError;
 use crate::digest::Digest;
 use crate::signature::minisign::{KeyId, MinisignError};
 
@@ -72,6 +73,9 @@ pub enum BundleError {
     /// The signature is at fault.
     #[error("the signature of the bundle is refused")]
     Signature(#[source] MinisignError),
+    /// The store, or the file that was to be made.
+    #[error(transparent)]
+    Store(#[from] DepotError),
     /// A text among the units that cannot be one.
     #[error("the units are refused: '{name}' {why}")]
     Units {

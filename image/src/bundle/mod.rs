@@ -17,6 +17,7 @@
 //!
 //! [`pack`] writes, [`Bundle`] reads. Both hold documents in memory and blobs on the disk.
 
+mod collect;
 mod container;
 mod fault;
 mod index;
@@ -24,10 +25,11 @@ mod open;
 mod pack;
 mod texts;
 
+pub use collect::collect;
 pub use fault::BundleError;
 pub use index::{Entry, parse_index};
 pub use open::{Bundle, Image};
-pub use pack::{Content, Contents, ImageContent, pack};
+pub use pack::{Content, Contents, ImageContent, pack, pack_to};
 
 /// The units and node.toml, as a tar file of texts.
 pub const UNITS: &str = "application/vnd.berth.units.v1.tar";

@@ -1,7 +1,8 @@
 //! Writing a bundle.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read, Write};
+use std::io::{self, BufWriter, Read, Write};
+use std::path::Path;
 
 use berth_units::Reference;
 
@@ -9,6 +10,7 @@ use super::fault::BundleError;
 use super::index::{Entry, index};
 use super::{BLOBS, INDEX_NAME, LAYOUT, LAYOUT_NAME, OS, SIGNATURE_NAME, UNITS};
 use super::{container, texts};
+use crate::depot::Fresh;
 use crate::digest::{Digest, Hashing};
 use crate::extent::Extent;
 use crate::signature::minisign::SecretKey;
@@ -60,6 +62,15 @@ pub struct Contents {
     pub images: Vec<ImageContent>,
     /// A UKI.
     pub os: Option<Extent>,
+}
+
+/// [`pack`] into a file, which appears whole or not at all.
+pub fn pack_to(contents: &Contents, key: Option<&SecretKey>, to: &Path) -> Result<Digest, BundleError> {
+    let folder = to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let fresh = Fresh::create_hidden(folder)?;
+    let digest = pack(contents, key, &mut BufWriter::with_capacity(1 << 17, fresh.file()))?;
+    fresh.persist(to)?;
+    Ok(digest)
 }
 
 /// Writes a bundle, signed when there is a key; returns the digest of its index, which stands for all of it.

@@ -68,7 +68,8 @@ impl Drop for Fresh {
 
 /// Makes names of a directory last.
 pub fn sync_parent(path: &Path) -> Result<(), DepotError> {
-    let parent = path.parent().unwrap_or(Path::new("."));
+    // A name alone has an empty parent, which cannot be opened.
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(parent).and_then(|dir| dir.sync_all()).map_err(cannot("sync", parent))
 }
 
@@ -85,4 +86,15 @@ pub fn publish(file: &File, from: &Path, to: &Path) -> Result<(), DepotError> {
     file.sync_all().map_err(cannot("write", from))?;
     fs::rename(from, to).map_err(cannot("write", to))?;
     sync_parent(to)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_alone_is_in_the_working_directory() {
+        assert!(sync_parent(Path::new("out.tar")).is_ok());
+        assert!(sync_parent(Path::new("/nowhere/out.tar")).is_err());
+    }
 }

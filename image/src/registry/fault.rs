@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::depot::DepotError;
 use crate::import::ImportFault;
+use crate::signature::Refused;
 
 /// What went wrong. What has been fetched stays for the next attempt.
 #[derive(Debug, thiserror::Error)]
@@ -85,6 +86,9 @@ pub enum RegistryError {
     /// A document or a layer is refused.
     #[error(transparent)]
     Image(#[from] ImportFault),
+    /// The policy does not take it.
+    #[error(transparent)]
+    Unsigned(#[from] Refused),
     /// The store.
     #[error(transparent)]
     Depot(#[from] DepotError),

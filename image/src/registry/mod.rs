@@ -14,10 +14,12 @@ mod client;
 mod fault;
 mod pace;
 mod pull;
+mod signed;
 
 use std::time::Duration;
 
 use crate::import::description::LayerPlan;
+use crate::signature::Policy;
 
 pub use auth::Challenge;
 pub use fault::RegistryError;
@@ -59,6 +61,8 @@ pub struct Settings {
     pub tries: u32,
     /// Layers at a time.
     pub parallel: usize,
+    /// Which signatures an image needs.
+    pub policy: Policy,
 }
 
 impl Default for Settings {
@@ -73,6 +77,7 @@ impl Default for Settings {
             idle: Duration::from_secs(30),
             tries: 5,
             parallel: 3,
+            policy: Policy::default(),
         }
     }
 }

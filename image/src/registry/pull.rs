@@ -58,6 +58,7 @@ pub fn pull(
     let endpoints = endpoints(request.reference, settings)?;
     let asking = Asking { endpoints: &endpoints, settings, watch };
     let (indexes, manifest) = asking.manifest(request)?;
+    asking.judge(request.reference, &indexes.first().unwrap_or(&manifest).digest())?;
     let digest = manifest.digest();
     if writer.has(&digest, request.keep) {
         writer.name(&digest, request.keep, request.names)?;
@@ -204,9 +205,9 @@ struct Peek {
 }
 
 /// Documents of an image.
-struct Asking<'a> {
+pub(super) struct Asking<'a> {
     endpoints: &'a [Endpoint],
-    settings: &'a Settings,
+    pub(super) settings: &'a Settings,
     watch: &'a dyn Watch,
 }
 
@@ -272,7 +273,7 @@ impl Asking<'_> {
     }
 
     /// A small blob whole, from the first endpoint that has it; its size and digest checked where they are known.
-    fn bytes(
+    pub(super) fn bytes(
         &self,
         path: &str,
         name: &str,

@@ -38,8 +38,13 @@ const MAX_KEYS: usize = 64;
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyError {
     /// Not TOML, or a key or word that is none.
-    #[error("the policy is at fault: {0}")]
-    Toml(#[source] Box<toml::de::Error>),
+    #[error("line {line}: {message}")]
+    Toml {
+        /// From 1.
+        line: usize,
+        /// What is wrong there.
+        message: String,
+    },
     /// A newer version of the rules.
     #[error("the policy has schema {0}, and this berth knows schema 1")]
     Schema(u64),
@@ -188,7 +193,7 @@ fn short(text: &str) -> String {
 impl Policy {
     /// Parses a policy; `read` reads a key's file.
     pub fn parse(text: &str, read: &mut dyn FnMut(&str) -> io::Result<String>) -> Result<Self, PolicyError> {
-        let written: Written = toml::from_str(text).map_err(|error| PolicyError::Toml(Box::new(error)))?;
+        let written: Written = toml::from_str(text).map_err(|error| at(text, &error))?;
         if written.schema != 1 {
             return Err(PolicyError::Schema(written.schema));
         }
@@ -288,6 +293,11 @@ impl WrittenRule {
         }
         Ok(Rule::Signed { keys, bound: self.tag == Some(Tag::Bound) })
     }
+}
+
+fn at(text: &str, error: &toml::de::Error) -> PolicyError {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    PolicyError::Toml { line: before.matches('\n').count() + 1, message: short(error.message()) }
 }
 
 /// A key as its line, or as its file.

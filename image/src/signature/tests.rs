@@ -304,7 +304,7 @@ fn the_longest_table_decides_alone() {
 fn policies_that_are_none() {
     let key = format!("keys = ['''{PEM}''']");
     for (text, what) in [
-        ("defualt = \"refuse\"".to_owned(), "defualt"),
+        ("defualt = \"refuse\"".to_owned(), "line 2: unknown field `defualt`"),
         ("default = \"maybe\"".to_owned(), "maybe"),
         ("[images.shop]\nunsigned = \"accept\"".to_owned(), "no registry"),
         (format!("[images.\"registry.example.com/\"]\n{key}"), "no registry"),

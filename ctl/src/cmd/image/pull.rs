@@ -11,6 +11,8 @@ use berth_units::wire::image::StoredImage;
 use berth_units::{Reference, human};
 
 use super::bars::Bars;
+use crate::trust::read_policy;
+
 use super::{How, failure, size, waiting};
 use crate::failure::{Cannot, Failure};
 
@@ -24,6 +26,9 @@ pub struct Args {
     /// Image, e.g. registry.example.com/shop/web:1.4
     #[arg(value_parser = Reference::parse)]
     image: Reference,
+    /// Which signatures it needs, a TOML file
+    #[arg(long, value_name = "FILE", env = "BERTH_POLICY")]
+    policy: Option<PathBuf>,
     #[command(flatten)]
     from: Source,
     #[command(flatten)]
@@ -110,7 +115,7 @@ pub fn run(store: &Path, args: &Args) -> Result<(), Failure> {
     let (keep, limits) = args.how.keep();
     let names = [args.image.clone()];
     let request = Request { reference: &args.image, names: &names, machine: &machine, keep, limits };
-    let pulled = fetch(&depot, &request, &args.from, args.how.quiet)?;
+    let pulled = fetch(&depot, &request, (&args.from, args.policy.as_deref()), args.how.quiet)?;
     let (name, digest) = (args.image.familiar(), pulled.digest.to_string());
     let short = human::short_digest(&digest);
     args.how.say(&match pulled.new {
@@ -130,11 +135,19 @@ pub fn again(depot: &Depot, name: &Reference, image: &StoredImage, from: &Source
     let names = [name.clone()];
     let limits = Limits::default();
     let request = Request { reference: &reference, names: &names, machine: &machine, keep, limits };
-    fetch(depot, &request, from, false).map(drop)
+    fetch(depot, &request, (from, None), false).map(drop)
 }
 
-fn fetch(depot: &Depot, request: &Request<'_>, from: &Source, quiet: bool) -> Result<Pulled, Failure> {
-    let settings = from.settings()?;
+fn fetch(
+    depot: &Depot,
+    request: &Request<'_>,
+    (from, policy): (&Source, Option<&Path>),
+    quiet: bool,
+) -> Result<Pulled, Failure> {
+    let mut settings = from.settings()?;
+    if let Some(policy) = policy {
+        settings.policy = read_policy(policy)?;
+    }
     let mut writer = depot.writer(|| waiting(depot.root())).map_err(|error| failure(depot.root(), error))?;
     let bars = Bars::of_stderr(quiet);
     let result = pull(&mut writer, request, &settings, &bars);
@@ -171,7 +184,7 @@ fn refused(store: &Path, reference: &Reference, error: RegistryError) -> Failure
             Failure::input(CannotPull { name: reference.familiar(), source })
         }
         RegistryError::Depot(error) => return failure(store, error),
-        error @ RegistryError::Image(_) => {
+        error @ (RegistryError::Image(_) | RegistryError::Unsigned(_)) => {
             Failure::input(CannotPull { name: reference.familiar(), source: error })
         }
         source => Failure::action(CannotPull { name: reference.familiar(), source }),
