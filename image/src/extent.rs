@@ -3,7 +3,7 @@
 //! Blobs of an archive and file contents of a layer are extents: nothing of them is held in memory.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
@@ -78,6 +78,14 @@ impl Read for ExtentReader {
     }
 }
 
+/// Bytes that nobody changes any more, as a file that lies in memory (memfd_create(2)).
+pub fn in_memory(bytes: &[u8]) -> io::Result<Extent> {
+    let file = rustix::fs::memfd_create("berth", rustix::fs::MemfdFlags::CLOEXEC)?;
+    let mut file = File::from(file);
+    file.write_all(bytes)?;
+    Extent::whole(file)
+}
+
 /// An empty file in `dir` that has no name and goes away with its last descriptor.
 pub fn spool(dir: &Path) -> io::Result<File> {
     let flags = rustix::fs::OFlags::TMPFILE.bits().cast_signed();
@@ -99,8 +107,6 @@ pub fn spool(dir: &Path) -> io::Result<File> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use super::*;
 
     #[test]

@@ -56,6 +56,22 @@ fn peers_and_stores_read_it() {
         depot.index().unwrap().images.into_iter().map(|(name, image)| (name, image.digest)).collect()
     };
     assert_eq!(digests(&node), digests(&depot));
+    // Once it is verified, a change of its file is found or does not matter: the index is the one that was signed.
+    let late = Depot::create(&scratch.0.join("late")).unwrap();
+    let mut bytes = fs::read(&out).unwrap();
+    let at = bytes.windows(10).position(|window| window == b"index.json").unwrap();
+    bytes[at + 512..at + 1100].fill(b' ');
+    fs::write(&out, &bytes).unwrap();
+    let names = late.writer(|| ()).unwrap().import_bundle((&bundle, &out), "amd64", how).unwrap();
+    assert_eq!((names.len(), digests(&late)), (2, digests(&depot)));
+    let manifest = bytes.windows(15).rposition(|window| window == b"\"schemaVersion\"").unwrap();
+    bytes[manifest] = b' ';
+    fs::write(&out, &bytes).unwrap();
+    let late = Depot::create(&scratch.0.join("later")).unwrap();
+    let fault = late.writer(|| ()).unwrap().import_bundle((&bundle, &out), "amd64", how).unwrap_err();
+    assert!(pack::chain(&fault).contains("corrupt"), "{fault:?}");
+    let taken = digests(&late);
+    assert!(taken.len() < 2 && taken.iter().all(|image| digests(&depot).contains(image)), "{taken:?}");
     // Not even a folder is opened as a bundle, and a pipe does not make it wait.
     assert!(Bundle::open(&scratch.0, &[]).is_err());
     let pipe = scratch.0.join("pipe");

@@ -11,9 +11,12 @@ use berth_units::Reference;
 use super::container::{self, Found};
 use super::fault::BundleError;
 use super::index::{Entry, parse_index};
-use super::{INDEX_NAME, LAYOUT, LAYOUT_NAME, MAX_DOCUMENT, MAX_UNITS, OS, SIGNATURE_NAME, UNITS, texts};
+use super::{
+    BLOBS, INDEX_NAME, LAYOUT, LAYOUT_NAME, MAX_DOCUMENT, MAX_UNITS, OS, SIGNATURE_NAME, UNITS, texts,
+};
+use crate::archive::{Slot, Source};
 use crate::digest::{Digest, Hashing};
-use crate::extent::Extent;
+use crate::extent::{Extent, in_memory};
 use crate::manifest::{Descriptor, Manifest, is_config, is_layer};
 use crate::signature::minisign::{PublicKey, Signature};
 
@@ -104,11 +107,18 @@ impl Bundle {
         if let Some(digest) = self.blobs.keys().find(|digest| !named.contains(*digest)) {
             return Err(BundleError::Unnamed(*digest));
         }
-        let units = self.entry(UNITS).map(|(_, blob)| blob.clone()).ok_or(BundleError::Missing("units"))?;
+        let (entry, units) = self.entry(UNITS).ok_or(BundleError::Missing("units"))?;
         if units.len() > MAX_UNITS {
             return Err(BundleError::Units { name: "units".to_owned(), why: "are too much" });
         }
-        self.texts = texts::read(&units)?;
+        let (digest, bytes) =
+            (entry.digest, units.read_all(MAX_UNITS).map_err(|error| BundleError::Io("read", error))?);
+        // Read once more than it was hashed: whoever holds the medium may have changed it meanwhile.
+        let actual = Digest::of(&bytes);
+        if actual != digest {
+            return Err(BundleError::Corrupt { digest, actual });
+        }
+        self.texts = texts::read(&in_memory(&bytes).map_err(|error| BundleError::Io("read", error))?)?;
         Ok(self)
     }
 
@@ -160,17 +170,28 @@ impl Bundle {
         &self.texts
     }
 
-    /// Images by name. Their archive is the bundle's file: an importer of oci-archives takes it as it is.
+    /// Images by name; [`Writer::import_bundle`](crate::depot::Writer::import_bundle) takes them into a store.
     pub fn images(&self) -> &[Image] {
         &self.images
     }
 
-    /// Digest and bytes of the OS, where it has one.
+    /// Digest and bytes of the OS, where it has one. The medium may be changed meanwhile: hash what is copied.
     pub fn os(&self) -> Option<(Digest, &Extent)> {
         self.entry(OS).map(|(entry, blob)| (entry.digest, blob))
     }
 
-    /// A blob.
+    /// The images as an importer reads them: the index is the one that was verified, not the one that the file may
+    /// have by now, and every blob is checked against it anew.
+    pub(crate) fn source(&self) -> io::Result<Source> {
+        let blobs = self.blobs.iter();
+        let mut slots: BTreeMap<_, _> = blobs
+            .map(|(digest, blob)| (format!("{BLOBS}{}", digest.hex()).into_bytes(), Slot::Data(blob.clone())))
+            .collect();
+        slots.insert(INDEX_NAME.into(), Slot::Data(in_memory(&self.index)?));
+        Ok(Source::Archive(slots))
+    }
+
+    /// A blob. The medium may be changed meanwhile: hash what is read.
     pub fn blob(&self, digest: &Digest) -> Option<&Extent> {
         self.blobs.get(digest)
     }

@@ -8,8 +8,9 @@ use berth_units::wire::image::Documents;
 use serde_json::json;
 
 use super::admit::{Blob, Candidate, Document};
-use super::fault::DepotError;
+use super::fault::{DepotError, cannot};
 use super::{Keep, Limits, Writer};
+use crate::bundle::Bundle;
 use crate::compression::Format;
 use crate::digest::{Digest, Hashing};
 use crate::extent::Extent;
@@ -32,8 +33,35 @@ impl Writer<'_> {
         let spool = self.depot.tmp();
         let free = self.depot.free()?.saturating_sub(limits.reserve);
         let options = Options { architecture, spool: &spool, limit: limits.unpacked.min(free) };
+        self.take(&Reader::open(source, &options)?, source, (keep, limits))
+    }
+
+    /// Takes all images of a bundle as it was verified, also when its file is changed meanwhile; `path` is what it is
+    /// called in messages. There may be none.
+    pub fn import_bundle(
+        &mut self,
+        (bundle, path): (&Bundle, &Path),
+        architecture: &str,
+        (keep, limits): (Keep, Limits),
+    ) -> Result<Vec<(Reference, bool)>, DepotError> {
+        if bundle.images().is_empty() {
+            return Ok(Vec::new());
+        }
+        let spool = self.depot.tmp();
+        let free = self.depot.free()?.saturating_sub(limits.reserve);
+        let options = Options { architecture, spool: &spool, limit: limits.unpacked.min(free) };
+        let source = bundle.source().map_err(cannot("read", path))?;
+        self.take(&Reader::of(source, path, &options), path, (keep, limits))
+    }
+
+    fn take(
+        &mut self,
+        reader: &Reader<'_>,
+        source: &Path,
+        (keep, limits): (Keep, Limits),
+    ) -> Result<Vec<(Reference, bool)>, DepotError> {
         let mut names = Vec::new();
-        Reader::open(source, &options)?
+        reader
             .each(&mut |offer| {
                 if let Some(digest) = self.known_archive(&offer, keep) {
                     names.extend(offer.names.iter().map(|name| (name.clone(), false)));

@@ -67,6 +67,11 @@ impl<'a> Reader<'a> {
         Ok(Self { source, path, machine: Machine::of(options.architecture) })
     }
 
+    /// Reads a source that is open; `path` is what it is called in messages.
+    pub fn of(source: Source, path: &'a Path, options: &Options<'_>) -> Self {
+        Self { source, path, machine: Machine::of(options.architecture) }
+    }
+
     /// Calls `take` with one image after the other, until it fails.
     pub fn each<E: From<ImportFault>>(&self, take: &mut dyn FnMut(Offer) -> Result<(), E>) -> Result<(), E> {
         if let Some(index) = self.source.find("index.json").map_err(ImportFault::from)? {
