@@ -2,7 +2,6 @@
 
 use berth_units::wire::control::{Applied, Change, Deed};
 
-use crate::arrival::is_process;
 use crate::output::{Colour, Look, printable};
 use crate::table::{Cell, Column, draw as draw_table};
 
@@ -11,6 +10,11 @@ const COLUMNS: [Column; 3] = [
     Column { heading: "CHANGE", gives_way: 0 },
     Column { heading: "WHY", gives_way: 0 },
 ];
+
+/// Whether units of a kind run.
+fn is_process(kind: &str) -> bool {
+    matches!(kind, "container" | "pod" | "service")
+}
 
 /// The table, what of node.toml is not applied, and the sum. Networks and volumes are shown when they change.
 pub fn draw(applied: &Applied, look: Look) -> String {
@@ -77,6 +81,7 @@ mod tests {
         let applied = Applied {
             set: "1".into(),
             applied: false,
+            revision: 3,
             changes: vec![
                 change("web", Deed::Recreate, vec![key("env.TOKEN", Means::Process, None)], None),
                 change(

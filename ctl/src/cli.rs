@@ -47,6 +47,18 @@ enum Command {
     Apply(cmd::apply::Args),
     /// Show what applying a set of units would do
     Diff(cmd::diff::Args),
+    /// Show the revisions of the node
+    History(cmd::history::Args),
+    /// Return to an earlier revision, on trial like a new one
+    Rollback(cmd::rollback::Args),
+    /// Keep a revision whatever comes
+    #[command(after_help = "Example: berth pin 7")]
+    Pin(cmd::pin::Args),
+    /// Let a revision go when newer ones are good
+    #[command(after_help = "Example: berth unpin 7")]
+    Unpin(cmd::pin::Args),
+    /// Return to the units that came with the OS image
+    Reset(cmd::reset::Args),
     /// Show the node and its units
     Status(cmd::status::Args),
     /// Say why a unit is in its state
@@ -131,6 +143,11 @@ impl Cli {
             Command::Keys(args) => cmd::keys::run(args),
             Command::Apply(args) => cmd::apply::run(&node, args),
             Command::Diff(args) => cmd::diff::run(&node, args),
+            Command::History(args) => cmd::history::run(&node, args),
+            Command::Rollback(args) => cmd::rollback::run(&node, args),
+            Command::Pin(args) => cmd::pin::run(&node, args, true),
+            Command::Unpin(args) => cmd::pin::run(&node, args, false),
+            Command::Reset(args) => cmd::reset::run(&node, args),
             Command::Status(args) => cmd::status::run(&node, args),
             Command::Why(args) => cmd::why::run(&node, args),
             Command::Top(args) => cmd::top::run(&node, args),

@@ -5,7 +5,6 @@
 #![forbid(unsafe_code)]
 
 mod appliance;
-mod arrival;
 mod carry;
 mod changes_text;
 mod cli;
@@ -28,6 +27,7 @@ mod status_text;
 mod table;
 mod terminal;
 mod transition;
+mod trial;
 #[cfg(feature = "builder")]
 mod trust;
 mod varlink;

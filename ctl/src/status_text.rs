@@ -36,6 +36,10 @@ pub fn screen(status: &Status, rates: &BTreeMap<String, Rates>, all: bool, look:
     if let Some(fault) = &status.node.fault {
         text.push_str(&format!("  {}\n", look.paint(Colour::Red, printable(fault))));
     }
+    if let Some(failed) = &status.node.failed {
+        let said = format!("revision {} has failed and was taken back: {}", failed.revision, failed.reason);
+        text.push_str(&format!("  {}\n", look.paint(Colour::Yellow, printable(&said))));
+    }
     if !shown.is_empty() {
         let rows: Vec<Vec<Cell>> = shown.iter().map(|unit| row(unit, share(unit, rates))).collect();
         text.push_str(&draw(&COLUMNS, &rows, look));
@@ -150,7 +154,7 @@ fn node_line(node: &NodeStatus, units: &[UnitStatus], look: Look) -> String {
     let needy = units.iter().filter(|unit| needs_somebody(unit.state)).count();
     let mut parts = vec![
         look.paint(Colour::Bold, printable(&node.hostname)).to_string(),
-        format!("revision {} {}", node.revision, printable(&node.source)),
+        revision(node, look),
         format!("berth {}", printable(&node.version)),
         format!("up {}", age(seconds(node.uptime))),
         format!("ready {ready}/{wanted}"),
@@ -168,6 +172,20 @@ fn node_line(node: &NodeStatus, units: &[UnitStatus], look: Look) -> String {
         parts.push(look.paint(Colour::Red, format!("{needy} {verb} you")).to_string());
     }
     format!("{}\n", parts.join("   "))
+}
+
+/// Which revision is in force, and whether that is for good.
+fn revision(node: &NodeStatus, look: Look) -> String {
+    let state = match (&node.trial, node.revision) {
+        (Some(trial), _) => {
+            let left = duration(Duration::from_secs(seconds(trial.left_seconds).as_secs()));
+            let text = format!("on trial, healthy {}/{}, {left} left", trial.healthy, trial.gates);
+            look.paint(Colour::Yellow, text).to_string()
+        }
+        (None, 0) => printable(&node.source).to_string(),
+        (None, _) => "good".to_owned(),
+    };
+    format!("revision {} {state}", node.revision)
 }
 
 fn share(unit: &UnitStatus, rates: &BTreeMap<String, Rates>) -> Option<f64> {

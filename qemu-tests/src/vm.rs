@@ -141,8 +141,13 @@ impl Vm {
 
     /// The plug is pulled: QEMU gets SIGKILL, nothing is flushed.
     pub fn cut_power(&mut self) -> Outcome {
-        kill_process(self.qemu()?, Signal::KILL)?;
+        self.pull_plug()?;
         self.wait_end(SOON).map(drop)
+    }
+
+    /// The same without waiting for the end of `berth run`.
+    pub fn pull_plug(&self) -> Outcome {
+        Ok(kill_process(self.qemu()?, Signal::KILL)?)
     }
 
     /// QEMU's process: the child of the `berth run` that was started here.

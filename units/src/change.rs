@@ -111,6 +111,7 @@ pub const MEANS: &[(&str, Means)] = &[
     // A hook that a run began without would come out of order.
     ("hooks", Means::Process),
     ("log", Means::Log),
+    ("update", Means::Note),
     ("security", Means::Process),
 ];
 

@@ -37,6 +37,7 @@ pub mod quantity;
 pub mod reference;
 mod resolve;
 pub mod restart;
+pub mod revision;
 pub mod schedule;
 pub mod schema;
 pub mod signal;

@@ -165,6 +165,9 @@ fn of_checks(old: &Record, new: &Record) -> Vec<News> {
 pub struct NodeSeen {
     /// The set in force; none before the first.
     pub set: Option<SetSeen>,
+    /// What is known of revisions; none before the first look.
+    #[serde(default)]
+    pub revisions: Option<RevisionsSeen>,
     /// Networks that netd spoke of: why each failed, or nothing where it is up.
     pub networks: BTreeMap<Name, Option<String>>,
     /// Restarts of our own processes, by name.
@@ -173,6 +176,17 @@ pub struct NodeSeen {
     pub addresses: Vec<String>,
     /// Every unit is being stopped.
     pub stopping: bool,
+}
+
+/// What is known of revisions.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevisionsSeen {
+    /// The good one.
+    pub good: u64,
+    /// The one on trial.
+    pub trying: Option<u64>,
+    /// The one that has failed last, and why.
+    pub failed: Option<(u64, String)>,
 }
 
 /// A set in force.
@@ -205,6 +219,9 @@ pub fn of_node(old: Option<&NodeSeen>, new: &NodeSeen) -> Vec<News> {
     if let Some(set) = &new.set {
         news.extend(of_set(old.set.as_ref(), set));
     }
+    if let (Some(old), Some(new)) = (&old.revisions, &new.revisions) {
+        news.extend(of_revisions(old, new));
+    }
     news.extend(
         new.networks.iter().filter_map(|(name, state)| of_network(name, old.networks.get(name), state)),
     );
@@ -217,6 +234,23 @@ pub fn of_node(old: Option<&NodeSeen>, new: &NodeSeen) -> Vec<News> {
     }
     if new.stopping && !old.stopping {
         news.push(News::new(Kind::Shutdown, "stopping every unit", json!({})));
+    }
+    news
+}
+
+fn of_revisions(old: &RevisionsSeen, new: &RevisionsSeen) -> Vec<News> {
+    let mut news = Vec::new();
+    if let Some((revision, why)) = new.failed.as_ref().filter(|_| old.failed != new.failed) {
+        let text = format!("revision {revision} has failed: {why}; back to revision {}", new.good);
+        news.push(News::new(Kind::Bad, text, json!({ "revision": revision, "why": why, "good": new.good })));
+    }
+    if old.good != new.good {
+        let text = format!("revision {} is good", new.good);
+        news.push(News::new(Kind::Good, text, json!({ "revision": new.good })));
+    }
+    if let Some(revision) = new.trying.filter(|_| old.trying != new.trying) {
+        let text = format!("revision {revision} is on trial");
+        news.push(News::new(Kind::Trial, text, json!({ "revision": revision, "good": new.good })));
     }
     news
 }

@@ -27,8 +27,9 @@ use crate::{Name, Reference};
 
 pub use health::{Check, Http, OnFailure, Probe, Ready, Role};
 pub use lifecycle::{
-    Arch, Conditions, Depends, Hook, Host, Job, OnError, OnLimit, OnRestart, OnStop, OnUnmet, Place, Policy,
-    Reload, ReloadWay, Restart, Server, Stop, StopMode, Strength, Type, Until, WaitFor,
+    Arch, Conditions, Depends, Hook, Host, Job, OnError, OnFailedUpdate, OnLimit, OnRestart, OnStop, OnUnmet,
+    Place, Policy, Reload, ReloadWay, Restart, Server, Stop, StopMode, Strength, Type, Until, Update,
+    WaitFor,
 };
 pub use network::{Attachment, Ipv4Net, LISTEN_FD, Listen, Network, NetworkMode, Port, Protocol, Socket};
 pub use node::{Node, Uplink, UplinkMode};
@@ -207,6 +208,8 @@ pub struct Unit {
     pub stop: Stop,
     /// What becomes of its output.
     pub log: Log,
+    /// What it has to show before a revision is good.
+    pub update: Update,
     /// How far it is opened up.
     pub security: Security,
 }
@@ -294,6 +297,7 @@ impl Unit {
             hooks: BTreeMap::new(),
             stop: Stop::default(),
             log: Log::default(),
+            update: Update::default(),
             security: Security::default(),
         }
     }

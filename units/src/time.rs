@@ -18,6 +18,11 @@ pub fn rfc3339(unix_seconds: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
+/// Seconds since 1970 of a time as [`rfc3339`] writes it; none where it is none, or lies before.
+pub fn seconds(text: &str) -> Option<u64> {
+    u64::try_from(text.parse::<jiff::Timestamp>().ok()?.as_second()).ok()
+}
+
 /// Year, month 1 to 12 and day 1 to 31 of a day counted from 1970-01-01.
 pub(crate) fn civil_from_days(days: u64) -> (u64, u64, u64) {
     // Day 0 of the shifted calendar is 0000-03-01; an era is 400 years.
@@ -37,15 +42,17 @@ mod tests {
 
     #[test]
     fn known_dates() {
-        for (seconds, text) in [
+        for (since, text) in [
             (0, "1970-01-01T00:00:00Z"),
             (951_782_399, "2000-02-28T23:59:59Z"),
             (951_782_400, "2000-02-29T00:00:00Z"),
             (4_107_542_400, "2100-03-01T00:00:00Z"),
             (1_795_193_458, "2026-11-20T16:50:58Z"),
         ] {
-            assert_eq!(rfc3339(seconds), text);
+            assert_eq!(rfc3339(since), text);
+            assert_eq!(seconds(text), Some(since));
         }
+        assert_eq!(seconds("yesterday"), None);
         assert_eq!(rfc3339_micros(1_000_007), "1970-01-01T00:00:01.000007Z");
     }
 }

@@ -15,6 +15,7 @@ pub mod events;
 pub mod exec;
 #[cfg(feature = "builder")]
 pub mod explain;
+pub mod history;
 #[cfg(feature = "builder")]
 pub mod image;
 pub mod inspect;
@@ -24,12 +25,15 @@ pub mod logs;
 #[cfg(feature = "builder")]
 pub mod man;
 pub mod pause;
+pub mod pin;
 pub mod poweroff;
 pub mod reboot;
 pub mod relay;
 pub mod reload;
+pub mod reset;
 pub mod restart;
 pub mod resume;
+pub mod rollback;
 #[cfg(feature = "builder")]
 pub mod run;
 #[cfg(feature = "builder")]

@@ -11,11 +11,10 @@ mod events;
 mod exec;
 mod logs;
 mod root;
-mod store;
+pub mod store;
 mod stream;
 mod volume;
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
@@ -53,10 +52,10 @@ pub enum Request {
         /// On a terminal of rows and columns.
         tty: Option<(u16, u16)>,
     },
-    /// Put a unit set in its place, and answer the call that asked for it.
+    /// Write a revision, and answer the call that asked for it.
     Store {
-        /// Texts by place.
-        files: BTreeMap<String, String>,
+        /// What is in it.
+        revision: Box<store::Revision>,
         /// The answer when that is done.
         applied: control::Applied,
     },
@@ -129,8 +128,10 @@ impl SessionError {
 /// What the client was told too, where it could be.
 pub fn run(connection: OwnedFd, request: OwnedFd, root: &Path) -> Result<(), SessionError> {
     let request = match read_request(request) {
-        Ok(Request::Store { files, applied }) => {
-            return answer(connection, store::store(&root.join("data"), &files).map(|()| applied));
+        Ok(Request::Store { revision, applied }) => {
+            let stored = store::store(&root.join("data"), &revision);
+            let numbered = |revision| control::Applied { revision, ..applied };
+            return answer(connection, stored.map(numbered));
         }
         request => request,
     };
@@ -170,7 +171,7 @@ pub fn run(connection: OwnedFd, request: OwnedFd, root: &Path) -> Result<(), Ses
 /// The reply to a call that is no session: what follows on the connection is nobody's.
 fn answer(connection: OwnedFd, done: io::Result<control::Applied>) -> Result<(), SessionError> {
     let why =
-        |error: io::Error| control::Fault::Failed { why: format!("cannot store the unit set: {error}") };
+        |error: io::Error| control::Fault::Failed { why: format!("cannot store the revision: {error}") };
     let text = match done {
         Ok(applied) => serde_json::to_vec(&serde_json::json!({ "parameters": applied })),
         Err(error) => serde_json::to_vec(&why(error)),

@@ -13,6 +13,7 @@ use berth_units::addresses::{Leases, assign};
 use berth_units::health::image::add_of_images;
 use berth_units::life::Life;
 use berth_units::observed::{NetworkSeen, Observed, Record, Seen};
+use berth_units::revision::Head;
 use berth_units::spec::Declared;
 use berth_units::wire::control::{CONTROL_SOCKET, ExitReason};
 use berth_units::wire::event::EVENTS_DIR;
@@ -29,12 +30,13 @@ use super::disks::{self, DATA_DIR, Disk, FACTORY_DIR};
 use super::drift::Drift;
 use super::events::{Told, describe_set};
 use super::facts::{ClockWatch, PathWatch};
+use super::head::REVISIONS_DIR;
 use super::journal::Journal;
 use super::link::{Link, fd_name};
 use super::notify::Ears;
 use super::poll::{Interest, Poll, Source};
 use super::records::{self, UNITS_DIR};
-use super::source::{Set, read_set};
+use super::source::Set;
 use super::watches::{CgroupEvents, UnitFiles};
 use super::{Error, LISTENER, Supervisor, clock, network, program, status, volumes};
 use crate::channel::Channel;
@@ -65,10 +67,7 @@ impl Supervisor {
         supervisor.watch_all().map_err(Error::Poll)?;
         supervisor.adopt_units();
         supervisor.forget_lost_hooks();
-        supervisor.take_set(read_set(None));
-        if let Some(fault) = &supervisor.set.fault {
-            error!("the unit set on the data partition is refused, running the factory's: {fault}");
-        }
+        supervisor.open_revisions();
         volumes::remove_rubbish();
         supervisor.settle_node()?;
         Ok(supervisor)
@@ -79,6 +78,11 @@ impl Supervisor {
             link,
             poll: Poll::new()?,
             set: Set::default(),
+            head: Head::default(),
+            head_lasts: true,
+            progress: None,
+            next_look: None,
+            asked_end: None,
             images: Index::default(),
             leases: Leases::default(),
             observed: Observed::default(),
@@ -137,7 +141,7 @@ impl Supervisor {
     fn watch_all(&mut self) -> std::io::Result<()> {
         self.poll.add(&self.link, Source::Init, Interest::Read)?;
         self.poll.add(&self.clock_watch, Source::Clock, Interest::Read)?;
-        self.unit_files = UnitFiles::watch(DATA_DIR);
+        self.unit_files = UnitFiles::watch(&[DATA_DIR, REVISIONS_DIR]);
         for (fd, source) in [
             (self.cgroup_events.fd(), Source::Cgroups),
             (self.unit_files.fd(), Source::UnitFiles),
@@ -263,7 +267,9 @@ impl Supervisor {
         let before = std::mem::replace(&mut self.set, set);
         self.end_waits_for_servers();
         volumes::settle(&self.set.declared);
-        self.observed.volumes = if self.set.fault.is_none() { volumes::all() } else { BTreeMap::new() };
+        // While another one is on trial nothing is deleted that the good revision may need again.
+        let is_final = self.set.fault.is_none() && self.head.trying.is_none();
+        self.observed.volumes = if is_final { volumes::all() } else { BTreeMap::new() };
         // What netd has made already is not asked for again: of a large node that takes it seconds.
         let is_made = self.observed.networks.values().all(|seen| *seen == NetworkSeen::Up);
         if !is_made || told != Some(self.wanted_network()) {
@@ -318,7 +324,7 @@ fn mount_disks() -> bool {
         error!("{}: nothing will last", Chain(&error));
         false
     });
-    for dir in [UNITS_DIR, "/data/volumes", "/data/logs"] {
+    for dir in [UNITS_DIR, REVISIONS_DIR, "/data/volumes", "/data/logs"] {
         if let Err(error) = fs::create_dir_all(dir) {
             error!("cannot make '{dir}': {error}; ignoring");
         }

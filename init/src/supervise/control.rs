@@ -117,6 +117,12 @@ impl Supervisor {
                 Outcome::Said(applied) => serde_json::to_value(applied).map_err(|error| failed(&error))?,
                 Outcome::Store(request) => return Ok(Answer::Deputy(request)),
             },
+            Call::History {} => serde_json::to_value(self.history()).map_err(|error| failed(&error))?,
+            Call::Rollback(asked) => {
+                serde_json::to_value(self.ask_rollback(&asked)?).map_err(|error| failed(&error))?
+            }
+            Call::Pin { revision, keep } => self.ask_pin(revision, keep)?,
+            Call::Reset { volumes } => self.ask_reset(volumes)?,
             Call::SetSecret { name, value } => self.ask_set_secret(&name, &value)?,
             Call::RemoveSecret { name } => self.ask_remove_secret(&name)?,
             Call::Secrets {} => json!({ "secrets": self.secrets() }),
@@ -214,8 +220,9 @@ impl Supervisor {
         Ok(json!({}))
     }
 
-    fn ask_shutdown(&mut self, then: Then) -> Result<Value, Fault> {
+    pub(super) fn ask_shutdown(&mut self, then: Then) -> Result<Value, Fault> {
         notice!("asked to {}", if then == Then::Reboot { "reboot" } else { "power off" });
+        self.asked_end = Some(then);
         self.link.say(ToInit::Shutdown { reboot: then == Then::Reboot }).map_err(|error| failed(&error))?;
         Ok(json!({}))
     }
@@ -278,7 +285,7 @@ fn rivals(declared: &Declared, unit: &Name) -> Vec<Name> {
 }
 
 /// The session process: descriptor 3 is the connection, 4 what to do, [`STAGED`] what an import fills.
-fn spawn_session(
+pub(super) fn spawn_session(
     socket: Option<BorrowedFd<'_>>,
     request: &Request,
     staged: Option<OwnedFd>,

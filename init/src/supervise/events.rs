@@ -7,7 +7,7 @@
 use std::path::Path;
 
 use berth_units::Name;
-use berth_units::news::{self, News, NodeSeen, SetSeen};
+use berth_units::news::{self, News, NodeSeen, RevisionsSeen, SetSeen};
 use berth_units::observed::{NetworkSeen, Record};
 use berth_units::plan::hash;
 use berth_units::time::rfc3339_micros;
@@ -89,6 +89,11 @@ impl Supervisor {
         networks.extend(self.observed.networks.iter().map(network));
         NodeSeen {
             set: self.set_seen.clone().or(before.set),
+            revisions: Some(RevisionsSeen {
+                good: self.head.good,
+                trying: self.head.trying,
+                failed: self.head.bad.last().map(|bad| (bad.revision, bad.reason.clone())),
+            }),
             networks,
             daemons,
             addresses: self.uplink.addresses.iter().map(|net| net.address.to_string()).collect(),

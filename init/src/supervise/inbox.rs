@@ -14,10 +14,10 @@ use berth_units::wire::net::{NetState, Reply, Request};
 use super::container::cgroup_dir;
 use super::daemons::Kind;
 use super::poll::{Interest, Source};
-use super::{SYSTEM_CGROUPS, Supervisor, clock, network, program, source};
+use super::{SYSTEM_CGROUPS, Supervisor, clock, network, program};
 use crate::channel::{Channel, Received};
 use crate::kmsg::Chain;
-use crate::{error, notice, warning};
+use crate::{error, warning};
 
 impl Supervisor {
     /// Has a unit's cgroup.events tell us when its last process is gone.
@@ -44,15 +44,13 @@ impl Supervisor {
     }
 
     pub(super) fn unit_files_changed(&mut self) {
-        if !self.unit_files.has_new("units") {
-            return;
+        let moved = self.unit_files.moved_in();
+        if moved.iter().any(|name| name == "units") {
+            self.take_by_hand(true);
         }
-        let set = source::read_set(Some(&self.set));
-        match &set.fault {
-            Some(fault) => error!("the new unit set is refused, nothing was changed: {fault}"),
-            None => notice!("unit set from {}: {} units", set.origin, set.declared.units.len()),
+        if moved.iter().any(|name| name.parse::<u64>().is_ok()) {
+            self.take_up();
         }
-        self.take_set(set);
     }
 
     /// Starts those of our own processes that are due.

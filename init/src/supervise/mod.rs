@@ -10,6 +10,7 @@
 mod apply;
 mod around;
 mod boot;
+mod boots;
 mod checkers;
 mod clients;
 pub(crate) mod clock;
@@ -23,6 +24,7 @@ mod ending;
 mod events;
 mod execute;
 mod facts;
+mod head;
 mod health;
 mod inbox;
 mod inspect;
@@ -38,8 +40,10 @@ mod pause;
 mod poll;
 mod pressure;
 mod program;
+mod recall;
 mod records;
 mod rest;
+mod revisions;
 mod signal;
 mod sockets;
 mod source;
@@ -49,6 +53,7 @@ mod stopping;
 mod storage;
 mod supplies;
 mod tasks;
+mod trial;
 mod volumes;
 mod watches;
 
@@ -63,6 +68,8 @@ use berth_units::addresses::Leases;
 use berth_units::news::{NodeSeen, SetSeen};
 use berth_units::observed::{Moment, Observed, Record};
 use berth_units::plan::{View, is_drained};
+use berth_units::revision::{Head, Progress};
+use berth_units::wire::control::Then;
 use berth_units::wire::image::Index;
 use berth_units::wire::init::ToInit;
 use berth_units::wire::net::UplinkState;
@@ -101,6 +108,15 @@ struct Supervisor {
     link: Link,
     poll: Poll,
     set: source::Set,
+    head: Head,
+    /// It may be written: what was there before could be read, or is kept.
+    head_lasts: bool,
+    /// How the trial goes, if there is one.
+    progress: Option<Progress>,
+    /// When the trial is looked at again if nothing happens before.
+    next_look: Option<Moment>,
+    /// What somebody has asked to follow the end.
+    asked_end: Option<Then>,
     images: Index,
     leases: Leases,
     observed: Observed,
@@ -147,11 +163,11 @@ pub fn run(channel: Channel) -> Result<(), Error> {
     supervisor.handle(Source::Init)?;
     supervisor.settle_lost_runs();
     supervisor.hear_all();
-    supervisor.reconcile()?;
+    supervisor.settle()?;
     supervisor.say_taken_over();
     loop {
         supervisor.look_for_drift();
-        supervisor.reconcile()?;
+        supervisor.settle()?;
         supervisor.settle_checkers();
         supervisor.settle_pressure();
         let events = supervisor.poll.wait(supervisor.timeout()).map_err(Error::Poll)?;
@@ -165,6 +181,15 @@ pub fn run(channel: Channel) -> Result<(), Error> {
 }
 
 impl Supervisor {
+    /// Reconciles, and once more when that ends a trial.
+    fn settle(&mut self) -> Result<(), Error> {
+        self.reconcile()?;
+        while self.judge() {
+            self.reconcile()?;
+        }
+        Ok(())
+    }
+
     /// Plans and executes until there is nothing left to do.
     fn reconcile(&mut self) -> Result<(), Error> {
         self.start_due_daemons();
@@ -211,7 +236,7 @@ impl Supervisor {
         }
         let rests = [self.daemons.next_wake(), self.checkers.next_wake(), self.ears.next_wake()];
         let watches = [self.next_plan, self.cgroup_events.next_wake(), self.path_watch.next_wake()];
-        let wakes = rests.into_iter().chain(watches);
+        let wakes = rests.into_iter().chain(watches).chain([self.next_look]);
         let next = wakes.flatten().min().map(|next| next.since(clock::now()));
         let look = self.emptying().next().map(|_| SECOND_LOOK);
         next.into_iter().chain(look).min()
@@ -255,6 +280,7 @@ impl Supervisor {
             Word::StopAll => {
                 crate::notice!("stopping every unit");
                 self.observed.draining = true;
+                self.note_end();
                 Ok(())
             }
         }

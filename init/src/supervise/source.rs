@@ -1,10 +1,10 @@
-//! Where the unit set comes from: the data partition, or the factory's when that one cannot be used.
+//! Where the unit set comes from: a revision on the data partition, or the factory's.
 //!
-//! A set is taken whole or not at all. At boot a faulty set on the data partition gives way to the factory's; later
-//! a faulty change is refused and what runs goes on.
+//! A set is taken whole or not at all.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -19,7 +19,9 @@ use berth_units::{SourceFile, parse_set};
 use rustix::fs::{Dir, Mode, OFlags, openat};
 use rustix::io::Errno;
 
-/// The operator's units.
+use super::head::{REVISIONS_DIR, folder};
+
+/// Where an operator may put units: they become a revision.
 pub const DATA_UNITS: &str = "/data/units";
 /// The units that were built into the image.
 pub const FACTORY_UNITS: &str = "/etc/berth/units";
@@ -40,6 +42,8 @@ const FILE_MAX: u64 = 1 << 20;
 /// A set that is in force.
 #[derive(Clone, Debug, Default)]
 pub struct Set {
+    /// Its number; 0 is the factory's.
+    pub revision: u64,
     /// What it means.
     pub declared: Declared,
     /// `data` or `factory`.
@@ -50,25 +54,42 @@ pub struct Set {
     pub fault: Option<String>,
 }
 
-/// The set to run, from disk. `current` is what runs now and stays when the new one is faulty.
-pub fn read_set(current: Option<&Set>) -> Set {
-    let fault = if Path::new(DATA_UNITS).is_dir() {
-        match read_and_parse(DATA_UNITS) {
-            Ok((declared, hash)) => return Set { declared, origin: "data", hash, fault: None },
-            Err(fault) => Some(fault),
-        }
-    } else {
-        None
-    };
-    match (current, read_and_parse(FACTORY_UNITS)) {
-        (Some(current), _) if fault.is_some() => Set { fault, ..current.clone() },
-        (_, Ok((declared, _))) => Set { declared, origin: "factory", hash: String::new(), fault },
-        (_, Err(factory)) => {
-            let fault =
-                fault.map_or(factory.clone(), |fault| format!("{fault}; and the factory's: {factory}"));
-            Set { origin: "none", fault: Some(fault), ..Set::default() }
-        }
+impl Set {
+    /// Where not even the factory's can be read.
+    pub fn none() -> Self {
+        Self { origin: "none", ..Self::default() }
     }
+}
+
+/// A set of files that means something.
+pub struct Found {
+    /// Texts by their places below the folder.
+    pub files: BTreeMap<String, String>,
+    /// What they mean.
+    pub declared: Declared,
+    /// Tells them from others.
+    pub hash: String,
+}
+
+/// A revision from the disk; why it cannot be one where it cannot.
+pub fn read_revision(revision: u64) -> Result<Set, String> {
+    if revision == 0 {
+        let (_, found) = read_and_parse(FACTORY_UNITS)?;
+        return Ok(Set { declared: found?.declared, origin: "factory", ..Set::default() });
+    }
+    let dir = folder(Path::new(REVISIONS_DIR), revision).join("units");
+    // A folder that is not there would be an empty set.
+    fs::metadata(&dir).map_err(|error| format!("cannot read '{}': {error}", dir.display()))?;
+    let (hash, found) = read_and_parse(&dir.display().to_string())?;
+    Ok(Set { revision, declared: found?.declared, origin: "data", hash, fault: None })
+}
+
+/// The set that somebody has put on the data partition, and what tells it from others; none where there is none.
+pub fn read_by_hand() -> Option<(String, Result<Found, String>)> {
+    if !Path::new(DATA_UNITS).is_dir() {
+        return None;
+    }
+    Some(read_and_parse(DATA_UNITS).unwrap_or_else(|why| (String::new(), Err(why))))
 }
 
 /// All faults in one line, the first ones whole.
@@ -80,14 +101,20 @@ fn describe(diagnostics: &[Diagnostic]) -> String {
     format!("{}{more}", first.join("; "))
 }
 
-fn read_and_parse(dir: &str) -> Result<(Declared, String), String> {
-    let files = read_files(Path::new(dir)).map_err(|error| format!("cannot read '{dir}': {error}"))?;
-    let checked = parse_set(&files);
-    let own =
-        files.iter().filter_map(|file| Some((file.path.strip_prefix(dir)?.trim_start_matches('/'), file)));
-    let hash = set_hash(own.map(|(place, file)| (place, file.text.as_str())));
-    let declared = checked.declared.ok_or_else(|| describe(&checked.diagnostics))?;
-    Ok((declared, hash))
+fn read_and_parse(dir: &str) -> Result<(String, Result<Found, String>), String> {
+    let sources = read_files(Path::new(dir)).map_err(|error| format!("cannot read '{dir}': {error}"))?;
+    let checked = parse_set(&sources);
+    let own = sources.into_iter().filter_map(|file| {
+        let place = file.path.strip_prefix(dir)?.trim_start_matches('/').to_owned();
+        Some((place, file.text))
+    });
+    let files: BTreeMap<_, _> = own.collect();
+    let hash = set_hash(files.iter().map(|(place, text)| (place.as_str(), text.as_str())));
+    let found = match checked.declared {
+        Some(declared) => Ok(Found { files, declared, hash: hash.clone() }),
+        None => Err(describe(&checked.diagnostics)),
+    };
+    Ok((hash, found))
 }
 
 /// The node's own settings, which come with the OS image.

@@ -188,12 +188,16 @@ impl CgroupEvents {
 }
 
 impl UnitFiles {
-    /// Watches a directory for a `units` folder that is moved in: a set changes by rename, whole, never file by file.
-    pub fn watch(directory: &str) -> Self {
-        let inotify = open("unit files").filter(|inotify| {
-            let added = inotify::add_watch(inotify, directory, WatchFlags::MOVED_TO);
-            added.inspect_err(|errno| error!("cannot watch '{directory}': {errno}; ignoring")).is_ok()
-        });
+    /// Watches directories for folders that are moved in: a set comes by rename, whole, never file by file.
+    pub fn watch(directories: &[&str]) -> Self {
+        let inotify = open("unit files");
+        for directory in directories {
+            let added =
+                inotify.as_ref().map(|inotify| inotify::add_watch(inotify, *directory, WatchFlags::MOVED_TO));
+            if let Some(Err(errno)) = added {
+                error!("cannot watch '{directory}': {errno}; ignoring");
+            }
+        }
         Self(inotify)
     }
 
@@ -202,16 +206,16 @@ impl UnitFiles {
         self.0.as_ref().map(AsFd::as_fd)
     }
 
-    /// Whether a folder of that name was moved in since the last look.
-    pub fn has_new(&self, name: &str) -> bool {
+    /// Names of what was moved in since the last look.
+    pub fn moved_in(&self) -> Vec<String> {
         let Some(inotify) = &self.0 else {
-            return false;
+            return Vec::new();
         };
         let mut buffer = [MaybeUninit::uninit(); 4096];
         let mut reader = inotify::Reader::new(inotify, &mut buffer);
-        let mut found = false;
+        let mut found = Vec::new();
         while let Ok(event) = reader.next() {
-            found |= event.file_name().is_some_and(|moved| moved.to_bytes() == name.as_bytes());
+            found.extend(event.file_name().and_then(|name| Some(name.to_str().ok()?.to_owned())));
         }
         found
     }
@@ -318,20 +322,24 @@ mod tests {
     fn only_a_set_that_is_moved_in_counts() {
         let base = std::env::temp_dir().join(format!("berth-unit-files-{}", std::process::id()));
         fs::create_dir_all(base.join("new")).unwrap();
-        let files = UnitFiles::watch(base.to_str().unwrap());
+        let files = UnitFiles::watch(&[base.to_str().unwrap()]);
         fs::write(base.join("other.tmp"), "").unwrap();
         fs::rename(base.join("other.tmp"), base.join("other")).unwrap();
-        assert!(!files.has_new("units"));
+        assert_eq!(files.moved_in(), ["other"]);
         fs::rename(base.join("new"), base.join("units")).unwrap();
-        assert!(files.has_new("units"));
-        fs::rename(base.join("units"), base.join("away")).unwrap();
-        assert!(!files.has_new("units"));
+        assert_eq!(files.moved_in(), ["units"]);
+        // Neither what leaves nor what is made in place.
+        let left = base.with_extension("left");
+        fs::rename(base.join("units"), &left).unwrap();
+        fs::create_dir(base.join("units")).unwrap();
+        assert_eq!(files.moved_in(), [""; 0]);
+        fs::remove_dir_all(left).unwrap();
         fs::remove_dir_all(base).unwrap();
     }
 
     #[test]
     fn what_is_not_there_is_no_failure() {
-        assert!(UnitFiles::watch("/nonexistent").fd().is_none());
+        assert_eq!(UnitFiles::watch(&["/nonexistent"]).moved_in(), [""; 0]);
         let mut events = CgroupEvents { inotify: None, watched: BTreeMap::new(), units: BTreeMap::new() };
         events.watch(&Name::parse("web").unwrap(), Path::new("/")).unwrap();
         assert_eq!(events.changed(Moment(1)), Changed::default());

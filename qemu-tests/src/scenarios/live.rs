@@ -109,10 +109,11 @@ fn returns_to_its_cgroup(vm: &mut Vm, pid: i32) -> Outcome {
 
 /// A set that bears a number in two of its units, so that a mixture would show.
 fn numbered(number: u32, colour: &str) -> Vec<(&'static str, String)> {
-    let web = format!("[memory]\nmax = \"{}M\"\n[env]\nCOLOUR = \"{colour}\"\n", 16 + number);
-    let other = format!("[pids]\nmax = {}\n", 100 + number);
+    let soon = "[update]\nhealthy_for = \"1s\"\n";
+    let web = format!("{soon}[memory]\nmax = \"{}M\"\n[env]\nCOLOUR = \"{colour}\"\n", 16 + number);
+    let other = format!("{soon}[pids]\nmax = {}\n", 100 + number);
     vec![
-        ("keeper", probe_unit(&["sleep"], KEEPER)),
+        ("keeper", probe_unit(&["sleep"], &format!("{soon}{KEEPER}"))),
         ("web", probe_unit(&["sleep"], &web)),
         ("other", probe_unit(&["sleep"], &other)),
     ]
@@ -148,7 +149,7 @@ pub fn sets_are_applied_whole(lab: &mut Lab) -> Outcome {
     ensure_eq!((vm.status()?.node.source.as_str(), number(&vm)?), ("factory", Some(0)));
 
     let said = with_set(&vm, &["apply"], &numbered(8, "red"))?.ok()?;
-    ensure!(said.contains("in place") && said.ends_with("done\n"), "apply: {said}");
+    ensure!(said.contains("in place") && said.ends_with("good     revision 1\n"), "apply: {said}");
     vm.wait_for("both limits", SOON, |vm| Ok((number(vm)? == Some(8)).then_some(())))?;
     ensure_eq!((vm.status()?.node.source.as_str(), pids(&vm)?), ("data", before));
     ensure!(

@@ -18,6 +18,7 @@ mod notify;
 mod pods;
 mod power;
 mod resources;
+mod revisions;
 mod secrets;
 mod seeing;
 mod service;
@@ -80,6 +81,8 @@ scenarios! {
     limits::orphans_of_the_node_are_reaped: "10,000 outside of containers; PID 1 does not grow";
     resources::knobs_reach_the_kernel: "cpuset, partition, huge pages, raw files; what the kernel has not is named";
     live::sets_are_applied_whole: "diff, apply, refusals; the supervisor killed in the middle: the old set or the new";
+    revisions::bad_revision_is_taken_back_whole: "one bad unit of three: all go back in time, others stay; refused again; pin, rollback, reset";
+    revisions::trials_go_on_over_power_cuts: "cut at any moment of an apply: the old set or the new, whole, and good";
     live::limits_change_in_place: "the same processes; a limit that somebody changes is put back";
     resources::scheduling_is_as_asked: "policy, nice value and real-time priority in /proc";
     resources::pressure_is_acted_upon: "a trigger kills; one that is only said is said by the next supervisor, too";

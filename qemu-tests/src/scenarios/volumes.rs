@@ -13,7 +13,7 @@ const FULL: &str = "122";
 
 /// Files of the set: the keeper of the node, two units with a volume each.
 fn set(size: &str) -> Vec<(&'static str, String)> {
-    let keeper = "[security]\nprofile = \"privileged\"\n\
+    let keeper = "[security]\nprofile = \"privileged\"\n[update]\nhealthy_for = \"1s\"\n\
                   [mounts.data]\nbind = \"/data\"\ntarget = \"/node-data\"\nread_only = false\n";
     let with = |volume: &str| format!("[mounts.own]\nvolume = \"{volume}\"\ntarget = \"/own\"\n");
     vec![

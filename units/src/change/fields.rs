@@ -6,7 +6,7 @@ use std::fmt::Debug;
 
 use crate::spec::{
     Attachment, Cpu, Directories, Image, Io, Log, LogSink, Memory, Mount, Pids, Process, Restart, Stop,
-    Supplies, Unit,
+    Supplies, Unit, Update,
 };
 
 use super::show::{Bytes, Show};
@@ -88,7 +88,7 @@ pub(super) fn fields(unit: &Unit, see: &mut See<'_>) {
         pressure, devices, mounts, directories, network, hostname, networks, ports, sockets,
         kind, schedule, job, remain_after_exit, depends, after, before, conflicts, wait_for, conditions,
         ready, watchdog, health, image_healthcheck, start_timeout, runtime_max, restart, on_failure, on_success, stop,
-        reload, hooks, log, security,
+        reload, hooks, log, update, security,
     } = unit;
     for_people(see, (description, documentation), (labels, annotations));
     shown(see, key!("enabled"), enabled);
@@ -132,7 +132,7 @@ pub(super) fn fields(unit: &Unit, see: &mut See<'_>) {
     shown(see, key!("image_healthcheck"), image_healthcheck);
     shown(see, key!("start_timeout"), start_timeout);
     shown(see, key!("runtime_max"), runtime_max);
-    endings(see, restart, stop);
+    endings(see, restart, stop, update);
     hidden(see, key!("on_failure"), on_failure);
     hidden(see, key!("on_success"), on_success);
     hidden(see, key!("reload"), reload);
@@ -241,7 +241,8 @@ fn resources(see: &mut See<'_>, (memory, cpu, pids, io): (&Memory, &Cpu, &Pids, 
     hidden(see, key!("io.prio_class"), prio_class);
 }
 
-fn endings(see: &mut See<'_>, restart: &Restart, stop: &Stop) {
+fn endings(see: &mut See<'_>, restart: &Restart, stop: &Stop, update: &Update) {
+    hidden(see, key!("update"), update);
     shown(see, key!("restart.policy"), &restart.policy);
     hidden(see, key!("restart"), &Restart { policy: Restart::default().policy, ..restart.clone() });
     let Stop { signal, timeout, mode, delay } = stop;

@@ -4,16 +4,12 @@ use std::time::Duration;
 
 use super::draft::ContainerDraft;
 use super::forms::{FOLLOW, PLATFORM, WINDOW};
-use super::{
-    Key, Section, Take, Text, Word, key, later, planned, planned_section, planned_word, required, section,
-    word,
-};
+use super::{Key, Section, Take, Text, Word, key, later, planned, planned_word, required, section, word};
 use crate::spec::{ImageVolumes, Upper};
 
 pub(super) const SECTIONS: &[Section<ContainerDraft>] = &[
     section("image", "Which image runs."),
     section("rootfs", "The root file system that is made of the image."),
-    planned_section("update", "How a newer image is taken, judged and undone."),
 ];
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -98,19 +94,6 @@ pub(super) const KEYS: &[Key<ContainerDraft>] = &[
         "Hours in which an update may begin.",
     ),
     planned("update.order", "\"stop-first\"", Take::Words(ORDER), "Which of the two runs first."),
-    planned(
-        "update.healthy_for",
-        "\"30s\"",
-        Take::Duration(Duration::ZERO, DAY, later),
-        "Ready for this long, the update has succeeded.",
-    ),
-    planned(
-        "update.deadline",
-        "\"5m\"",
-        Take::Duration(SECOND, DAY, later),
-        "What has not succeeded by then has failed.",
-    ),
-    planned("update.on_failure", "\"rollback\"", Take::Words(ON_FAILURE), "What follows a failed update."),
     planned("update.keep", "2", Take::Int(0, 100, later), "Earlier images that stay on the node."),
     planned("update.snapshot", "[]", Take::List(Text::Entry, later), "Volumes saved before the switch."),
     planned(
@@ -158,9 +141,4 @@ const VOLUMES: &[Word<ContainerDraft>] = &[
 const ORDER: &[Word<ContainerDraft>] = &[
     planned_word("stop-first", "the old one ends before the new one starts"),
     planned_word("start-first", "the old one ends when the new one is ready"),
-];
-
-const ON_FAILURE: &[Word<ContainerDraft>] = &[
-    planned_word("rollback", "the former image and unit run again"),
-    planned_word("hold", "it stays as it is"),
 ];

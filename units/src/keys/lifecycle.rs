@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use super::draft::{ContainerDraft, fit};
 use super::{Key, Section, Take, Word, key, planned_word, section, word};
-use crate::spec::{LogSink, OnLimit, Policy, StopMode};
+use crate::spec::{LogSink, OnFailedUpdate, OnLimit, Policy, StopMode};
 
 pub(super) const SECTIONS: &[Section<ContainerDraft>] = &[
     section("ready", "When it counts as ready."),
     section("restart", "What happens after it ended."),
     section("stop", "How it is asked to end."),
     section("log", "What becomes of its output."),
+    section("update", "How a newer one is taken, judged and undone."),
 ];
 
 const NOW: Duration = Duration::ZERO;
@@ -121,6 +122,28 @@ pub(super) const KEYS: &[Key<ContainerDraft>] = &[
         "A file is rotated at this size.",
     ),
     key("log.keep", "5", Take::Int(0, 1000, |d, _, v| d.unit.log.keep = fit(v)), "Rotated files kept."),
+    key(
+        "update.healthy_for",
+        "\"30s\"",
+        Take::Duration(NOW, HOUR, |d, _, v| d.unit.update.healthy_for = v),
+        "A new revision is good when the unit has been healthy for this long.",
+    ),
+    key(
+        "update.deadline",
+        "\"5m\"",
+        Take::Duration(SECOND, DAY, |d, _, v| d.unit.update.deadline = v),
+        "By then it has to have been, or the revision has failed.",
+    ),
+    key("update.on_failure", "\"rollback\"", Take::Words(ON_FAILURE), "What follows when it is not."),
+];
+
+const ON_FAILURE: &[Word<ContainerDraft>] = &[
+    word("rollback", "the node returns to the last good revision", |d, _| {
+        d.unit.update.on_failure = OnFailedUpdate::Rollback;
+    }),
+    word("hold", "nothing: the unit has no say in what is good", |d, _| {
+        d.unit.update.on_failure = OnFailedUpdate::Hold;
+    }),
 ];
 
 const POLICY: &[Word<ContainerDraft>] = &[

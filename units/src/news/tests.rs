@@ -119,6 +119,7 @@ fn wishes_checks_and_the_end_of_all_are_told_once() {
 fn node() -> NodeSeen {
     NodeSeen {
         set: Some(SetSeen { origin: "factory".into(), units: 2, fingerprint: 1, fault: None }),
+        revisions: None,
         networks: [(Name::parse("apps").unwrap(), None)].into(),
         daemons: [("netd".to_owned(), 0)].into(),
         addresses: vec!["10.0.2.15".into()],
@@ -152,4 +153,26 @@ fn each_change_of_the_node_is_told() {
     assert_eq!(change(netd), "Daemon netd was started again");
     assert_eq!(change(|new| new.addresses.clear()), "Uplink the uplink has no address");
     assert_eq!(change(|new| new.stopping = true), "Shutdown stopping every unit");
+}
+
+#[test]
+fn a_revision_is_tried_found_good_or_taken_back() {
+    let of = |good, trying, failed: Option<(u64, &str)>| NodeSeen {
+        revisions: Some(RevisionsSeen {
+            good,
+            trying,
+            failed: failed.map(|(one, why)| (one, why.to_owned())),
+        }),
+        ..node()
+    };
+    let say = |old: &NodeSeen, new: &NodeSeen| {
+        let news = of_node(Some(old), new);
+        news.into_iter().map(|one| (one.kind, one.text)).collect::<Vec<_>>()
+    };
+    let (before, on_trial) = (of(1, None, None), of(1, Some(2), None));
+    assert_eq!(say(&node(), &before), []);
+    assert_eq!(say(&before, &on_trial), [(Kind::Trial, "revision 2 is on trial".to_owned())]);
+    assert_eq!(say(&on_trial, &of(2, None, None)), [(Kind::Good, "revision 2 is good".to_owned())]);
+    let failed = (Kind::Bad, "revision 2 has failed: health web: x; back to revision 1".to_owned());
+    assert_eq!(say(&on_trial, &of(1, None, Some((2, "health web: x")))), [failed]);
 }

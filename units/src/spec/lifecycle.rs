@@ -400,3 +400,34 @@ impl Default for Job {
         Self { retries: 0, keep: 10 }
     }
 }
+
+/// `[update]`: what a unit has to show before a revision is good.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Update {
+    /// It has been healthy for this long.
+    pub healthy_for: Duration,
+    /// By then, from the beginning of the trial on.
+    pub deadline: Duration,
+    /// What follows when it is not.
+    pub on_failure: OnFailedUpdate,
+}
+
+impl Default for Update {
+    fn default() -> Self {
+        Self {
+            healthy_for: Duration::from_secs(30),
+            deadline: Duration::from_secs(300),
+            on_failure: OnFailedUpdate::default(),
+        }
+    }
+}
+
+/// `update.on_failure`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub enum OnFailedUpdate {
+    /// Back to the last good revision.
+    #[default]
+    Rollback,
+    /// Nothing.
+    Hold,
+}

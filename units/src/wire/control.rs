@@ -6,6 +6,7 @@
 
 mod apply;
 mod figures;
+mod revisions;
 mod secrets;
 mod status;
 mod volume;
@@ -18,6 +19,7 @@ use crate::diagnostic::Diagnostic;
 use crate::{Name, Private};
 pub use apply::{Applied, Apply, Change, Deed, PlaceError, check_place, set_hash};
 pub use figures::{Figures, Inspected, Related, UnitFigures};
+pub use revisions::{FailedStatus, History, RevisionState, RevisionStatus, Rollback, TrialStatus};
 pub use secrets::{SECRET_MAX, SecretStatus, Secrets};
 pub use status::{
     CheckStatus, ExitReason, LastExit, NodeStatus, PortStatus, ReloadState, ReloadStatus, ResultStatus,
@@ -98,6 +100,27 @@ pub enum Call {
     /// Put another unit set in force, whole or not at all: replies [`Applied`].
     #[serde(rename = "io.berth.Control.Apply")]
     Apply(Apply),
+    /// Every revision: replies [`History`].
+    #[serde(rename = "io.berth.Control.History")]
+    History {},
+    /// Return to an earlier revision, as a trial like that of a new one: replies [`Applied`].
+    #[serde(rename = "io.berth.Control.Rollback")]
+    Rollback(Rollback),
+    /// Keep a revision whatever comes, or no longer.
+    #[serde(rename = "io.berth.Control.Pin")]
+    Pin {
+        /// Which.
+        revision: u64,
+        /// Whether.
+        keep: bool,
+    },
+    /// Return to the factory revision without a trial; with `volumes` the node reboots and removes them all.
+    #[serde(rename = "io.berth.Control.Reset")]
+    Reset {
+        /// Volumes too.
+        #[serde(default)]
+        volumes: bool,
+    },
     /// Set a secret of source node; it lies in RAM until the node ends.
     #[serde(rename = "io.berth.Control.SetSecret")]
     SetSecret {

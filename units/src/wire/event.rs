@@ -38,6 +38,12 @@ pub enum Kind {
     SetTaken,
     /// A unit set is faulty, and nothing of it is in force.
     SetRefused,
+    /// A revision is on trial.
+    Trial,
+    /// A revision is good.
+    Good,
+    /// A revision has failed, and was taken back.
+    Bad,
     /// One of our own processes was started again.
     Daemon,
     /// The addresses of the uplink have changed.

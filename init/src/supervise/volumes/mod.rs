@@ -22,8 +22,8 @@ use berth_units::volumes::{
     Fit, GONE, Kept, RAM_VOLUMES_DIR, VOLUMES_DIR, fit, gone_name, making_name, part_name, staging_name,
 };
 
-use crate::error;
 use crate::kmsg::Chain;
+use crate::{error, notice};
 pub use calls::remove_rubbish;
 use note::{counts, new_project, read_note, write_note};
 
@@ -155,6 +155,16 @@ pub fn all() -> BTreeMap<Name, Kept> {
     let in_ram = names(RAM_VOLUMES_DIR).filter(ram::is_there);
     let in_ram = in_ram.map(|name| (name.clone(), noted(ram::path_of(&name)).unwrap_or_default()));
     lasting.chain(in_ram).collect()
+}
+
+/// Puts every volume away, before any unit has one.
+pub fn put_all_away() {
+    for name in all().into_keys() {
+        match put_away(&name, &path_of(&name)) {
+            Ok(()) => notice!("volume '{name}' is removed"),
+            Err(error) => error!("{}", Chain(&error)),
+        }
+    }
 }
 
 /// Whether something is left of volumes that are gone.

@@ -19,15 +19,21 @@ pub struct Apply {
     /// Only say what would be done.
     #[serde(default)]
     pub dry_run: bool,
+    /// Even if it has failed before.
+    #[serde(default)]
+    pub again: bool,
 }
 
 /// The answer to Apply.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Applied {
     /// Tells this set from others; `set` of the node's status once it is in force.
     pub set: String,
     /// Whether it has been put in its place, or was there.
     pub applied: bool,
+    /// Its number; of one that is only looked at, that of the revision in force.
+    #[serde(default)]
+    pub revision: u64,
     /// Each unit, network and volume of both sets.
     pub changes: Vec<Change>,
     /// Keys of node.toml in which the client's differs from the node's.

@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
+use super::{FailedStatus, TrialStatus};
 use crate::health::Verdict;
 use crate::job::Cause;
 use crate::spec::{Protocol, Role};
@@ -36,6 +37,12 @@ pub struct NodeStatus {
     pub set: String,
     /// Revision in force; 0 is the factory's.
     pub revision: u64,
+    /// How its trial goes, while it is on trial.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trial: Option<TrialStatus>,
+    /// The last one that has failed, as long as the one that was returned to runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<FailedStatus>,
     /// Seconds since the kernel started.
     pub uptime: f64,
     /// `data` when all that lasts is on a disk, `ram` when nothing lasts.
