@@ -16,7 +16,7 @@ NODE = berth-init berth-supervise berth-check berth-log berth-session berth-modu
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: ## Install what is missing (Debian packages, kernel); quick when nothing is
+setup: ## Install what is missing (Debian packages, kernel, loader); quick when nothing is
 	@scripts/setup.sh
 
 build: setup ## Build ./bin/berth and the node's programs in ./bin/node
@@ -62,6 +62,6 @@ fuzz: setup ## Bytes at readers under libFuzzer: make fuzz [T=units] [SECONDS=30
 dist: ## Build as it ships
 	@$(MAKE) --no-print-directory build PROFILE=dist
 
-clean: ## Remove everything that was built; the kernel stays
+clean: ## Remove everything that was built; kernel and loader stay
 	rm -rf target
 	rm -rf bin/berth bin/node qemu-tests/artefacts examples/*/images/*.tar examples/*/out

@@ -18,6 +18,9 @@ cargo_deny_version=0.20.2
 apt_dir=$PWD/target/apt
 kernel_dir=bin/kernel
 registry_dir=target/registry
+boot_dir=bin/boot
+# The release whose loader is tested; newer ones have had broken boot counting.
+boot_codename=trixie
 
 say() { printf '%-8s %s\n' setup "$*"; }
 die() { printf '%-8s error: %s\n' setup "$*" >&2; exit 1; }
@@ -173,6 +176,34 @@ ensure_registry() {
     rm -rf "$work"
 }
 
+# systemd's stub and loader, and a firmware for QEMU: unpacked, never installed. Always of one release, through a second
+# apt configuration where the machine has another.
+ensure_boot() {
+    [ ! -s $boot_dir/package ] || return 0
+    ensure_apt
+    work=$PWD/target/boot
+    rm -rf "$work" $boot_dir
+    mkdir -p "$work/root" "$work/lists/partial" "$work/archives/partial" $boot_dir
+    # shellcheck disable=SC2016 # awk's
+    sed -n "s| $codename main\$| $boot_codename main|p" "$apt_dir/sources.list" > "$work/sources.list"
+    sed "s|\"$apt_dir/|\"$work/|" "$apt_dir/apt.conf" > "$work/apt.conf"
+    own_apt() {
+        (cd "$work" && APT_CONFIG=$work/apt.conf apt-get -q "$@") > "$work/log" 2>&1 ||
+            die "cannot fetch the loader from Debian $boot_codename: $(grep -m1 '^E:' "$work/log" || echo "see $work/log")"
+    }
+    say "fetching systemd-boot-efi and ovmf of Debian $boot_codename"
+    own_apt update -o APT::Update::Error-Mode=any
+    own_apt download systemd-boot-efi ovmf
+    for package in "$work"/*.deb; do dpkg -x "$package" "$work/root"; done
+    efi=$work/root/usr/lib/systemd/boot/efi
+    mv "$efi/linuxx64.efi.stub" $boot_dir/systemd-stub.efi
+    mv "$efi/systemd-bootx64.efi" $boot_dir/systemd-boot.efi
+    mv "$work/root/usr/share/OVMF/OVMF_CODE_4M.fd" $boot_dir/ovmf-code.fd
+    mv "$work/root/usr/share/OVMF/OVMF_VARS_4M.fd" $boot_dir/ovmf-vars.fd
+    (cd "$work" && echo ./*.deb) > $boot_dir/package
+    rm -rf "$work"
+}
+
 ensure_cargo_deny() {
     [ ! -x target/tools/bin/cargo-deny ] || return 0
     command -v cargo-deny > /dev/null && return 0
@@ -196,6 +227,7 @@ ensure_qemu
 ensure_rust
 ensure_kernel
 ensure_registry
+ensure_boot
 case ${1:-} in
     lints) ensure_cargo_deny ;;
     apt) ensure_apt && exit ;;

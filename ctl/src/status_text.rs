@@ -164,6 +164,10 @@ fn node_line(node: &NodeStatus, units: &[UnitStatus], look: Look) -> String {
             size(node.memory_total)
         ),
     ];
+    if node.storage == "data" && node.storage_total > 0 {
+        let used = node.storage_total.saturating_sub(node.storage_free);
+        parts.push(format!("data {} of {}", size(used), size(node.storage_total)));
+    }
     if node.storage == "ram" {
         parts.push(look.paint(Colour::Yellow, "nothing lasts: no data disk").to_string());
     }
@@ -294,6 +298,7 @@ mod tests {
             "node": {
                 "hostname": "edge-gateway", "version": "0.1.0", "kernel": "6.12", "source": "factory", "fault": null,
                 "revision": 0, "uptime": 260_000.0, "storage": "data", "memory_total": 192 << 20,
+                "storage_total": 4_u64 << 30, "storage_free": 3_u64 << 30,
                 "memory_available": 100 << 20, "addresses": [], "restarts": {},
             },
             "units": [{
@@ -330,7 +335,8 @@ mod tests {
     fn the_screen() {
         assert_eq!(
             screen(&status(), &rates(), false, Look::PLAIN),
-            "edge-gateway   revision 0 factory   berth 0.1.0   up 3d   ready 1/2   memory 92M of 192M   1 needs you\n\
+            "edge-gateway   revision 0 factory   berth 0.1.0   up 3d   ready 1/2   memory 92M of 192M   data 1G of 4G   \
+             1 needs you\n\
              UNIT    STATE    FOR  RESTARTS  IMAGE                  CPU   MEMORY      ADDRESS\n\
              web     ready    12s  0         shop/web:1.4 3f2a91c0  0.4%  41M / 256M  10.89.0.12 :80\n\
              import  backoff  12s  5         imp:0.9                -     -           next try 16:51\n\

@@ -11,10 +11,12 @@ mod pack;
 
 use std::fs;
 use std::io::Read;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use berth_image::build::{NEEDED_MODULES, NETWORK_MODULES};
+use berth_image::build::{Firmware, NEEDED_MODULES, NETWORK_MODULES};
 use berth_image::{Build, BuildError, Built, build};
+use berth_units::gpt::{SECTOR, START_SECTORS, Table};
 use berth_units::spec::{Declared, Unit};
 use berth_units::{Name, Reference};
 use pack::{Layout, Scratch, chain, docker_archive, file, tar};
@@ -57,6 +59,15 @@ fn run(root: &Path, kernel: PathBuf, references: &[&str]) -> Result<Built, Build
 }
 
 fn run_set(root: &Path, kernel: PathBuf, declared: &Declared) -> Result<Built, BuildError> {
+    run_firmware(root, kernel, declared, None)
+}
+
+fn run_firmware(
+    root: &Path,
+    kernel: PathBuf,
+    declared: &Declared,
+    firmware: Option<Firmware<'_>>,
+) -> Result<Built, BuildError> {
     let units =
         ["units/web.toml", "units/web.d/1.toml"].map(|place| (place.to_owned(), "schema = 1\n".to_owned()));
     build(&Build {
@@ -67,6 +78,7 @@ fn run_set(root: &Path, kernel: PathBuf, declared: &Declared) -> Result<Built, B
         out: &root.join("out"),
         node_binaries: &root.join("node"),
         kernel: &kernel,
+        firmware,
     })
 }
 
@@ -121,6 +133,90 @@ fn the_same_input_gives_the_same_bytes() {
     ] {
         assert!(initrd.contains(name), "{name:?}");
     }
+}
+
+/// The smallest EFI program that the builder takes: one section, room for ten.
+fn stub() -> Vec<u8> {
+    let mut stub = vec![0; 0x600];
+    let words: [(usize, &[u8]); 10] = [
+        (0x3C, &[0x40]),
+        (0x40, b"PE\0\0\x64\x86\x01"),
+        (0x40 + 20, &[240]),
+        (0x58, &[0x0B, 0x02]),
+        (0x58 + 32, &[0, 0x10]),
+        (0x58 + 36, &[0, 2]),
+        (0x58 + 60, &[0, 4]),
+        (0x148, b".text"),
+        (0x148 + 8, &[1, 0, 0, 0, 0, 0x10]),
+        (0x148 + 16, &[0, 2, 0, 0, 0, 4]),
+    ];
+    for (at, bytes) in words {
+        stub[at..at + bytes.len()].copy_from_slice(bytes);
+    }
+    stub
+}
+
+fn same_content(first: &Path, second: &Path) -> bool {
+    let [first, second] = [first, second].map(|path| fs::File::open(path).unwrap());
+    let size = first.metadata().unwrap().len();
+    let (mut left, mut right) = (vec![0; 1 << 20], vec![0; 1 << 20]);
+    size == second.metadata().unwrap().len()
+        && (0..size).step_by(1 << 20).all(|at| {
+            let len = (size - at).min(1 << 20) as usize;
+            first.read_exact_at(&mut left[..len], at).unwrap();
+            second.read_exact_at(&mut right[..len], at).unwrap();
+            left[..len] == right[..len]
+        })
+}
+
+#[test]
+fn what_firmware_boots_is_the_same_each_time() {
+    let scratch = Scratch::new("build-firmware");
+    prepare(&scratch.0);
+    let (boot, data, out) = (scratch.0.join("boot"), scratch.0.join("data"), scratch.0.join("out"));
+    fs::create_dir(&boot).unwrap();
+    fs::write(boot.join("systemd-stub.efi"), stub()).unwrap();
+    fs::write(boot.join("systemd-boot.efi"), "a loader").unwrap();
+    fs::write(&data, vec![7; 3 << 20]).unwrap();
+    let firmware = Some(Firmware { boot: &boot, data: &data });
+    let build = || run_firmware(&scratch.0, scratch.0.join("kernel"), &declared(&[]), firmware).unwrap();
+    let (os, disk) = build().firmware.unwrap();
+    assert_eq!(names(&out), ["disk.raw", "factory.erofs", "initrd", "kernel", "os.efi"]);
+    fs::rename(&os.path, scratch.0.join("os-1")).unwrap();
+    fs::rename(&disk.path, scratch.0.join("disk-1")).unwrap();
+    build();
+    assert!(same_content(&os.path, &scratch.0.join("os-1")));
+    assert!(same_content(&disk.path, &scratch.0.join("disk-1")));
+    let text = String::from_utf8_lossy(&fs::read(&os.path).unwrap()).into_owned();
+    assert!(
+        text.contains("ID=berth\nPRETTY_NAME=") && !text.contains("VERSION"),
+        "os-release has no version"
+    );
+    assert!(text.contains("quiet panic=5 gpt"));
+    // The table holds, both copies of it, and its last partition begins with what was given.
+    let file = fs::File::open(&disk.path).unwrap();
+    let mut start = vec![0; (START_SECTORS * SECTOR) as usize];
+    file.read_exact_at(&mut start, 0).unwrap();
+    let table = Table::parse(&start).unwrap();
+    assert_eq!(table.sectors * SECTOR, disk.size);
+    let mut end = table.end();
+    let wanted = end.clone();
+    file.read_exact_at(&mut end, disk.size - wanted.len() as u64).unwrap();
+    assert_eq!(end, wanted);
+    let last = table.partitions.last().unwrap().as_ref().unwrap();
+    assert_eq!(
+        (last.name.as_str(), last.sectors.end - last.sectors.start),
+        ("berth-data", (3 << 20) / SECTOR)
+    );
+    let mut first = [0; 2];
+    file.read_exact_at(&mut first, last.sectors.start * SECTOR).unwrap();
+    assert_eq!(first, [7, 7]);
+    // Sparse: loader, os.efi, the store and what was given.
+    let blocks = std::os::unix::fs::MetadataExt::blocks(&fs::metadata(&disk.path).unwrap());
+    assert!(blocks * 512 < 8 << 20, "{blocks} blocks");
+    fs::write(boot.join("systemd-stub.efi"), "no program").unwrap();
+    let error = run_firmware(&scratch.0, scratch.0.join("kernel"), &declared(&[]), firmware).unwrap_err();
+    assert!(chain(&error).contains("systemd-stub.efi': it is no EFI program"), "{}", chain(&error));
 }
 
 #[test]

@@ -7,6 +7,7 @@
 pub mod channel;
 pub mod check;
 pub mod coldplug;
+pub mod grow;
 pub mod inherit;
 pub mod kmsg;
 pub mod log;

@@ -47,6 +47,7 @@ pub mod capability;
 pub mod cgroup;
 mod child;
 mod daemon;
+pub mod disk;
 mod exec;
 mod plan;
 pub mod project;

@@ -14,6 +14,7 @@ pub mod diagnostic;
 pub mod envfile;
 mod fault;
 mod finish;
+pub mod gpt;
 pub mod health;
 pub mod human;
 mod ipv4;

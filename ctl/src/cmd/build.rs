@@ -1,4 +1,4 @@
-//! `berth build`: kernel, initrd and factory store of an appliance directory.
+//! `berth build`: an appliance directory as kernel, initrd and factory store, as one EFI program and as a disk.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -12,7 +12,8 @@ use crate::report;
 /// Arguments.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: berth build appliance -o out\n\n\
-    OUT then holds kernel, initrd and factory.erofs. The same input gives the same bytes.")]
+    OUT then holds os.efi (kernel, initrd and command line in one EFI program), disk.raw (to be written to a disk; it boots \
+    through UEFI firmware), kernel, initrd and factory.erofs. The same input gives the same bytes.")]
 pub struct Args {
     /// Appliance directory: node.toml, units/*.toml, images/
     dir: PathBuf,
@@ -27,7 +28,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let appliance = read_appliance(&args.dir)?;
     let declared = report::check_or_fail(&appliance)?;
-    let located = args.parts.locate()?;
+    let located = args.parts.locate(true)?;
     let built = build_os(&args.dir, &appliance, &declared, &located, &args.out)?;
     print(&summary(&built))?;
     Ok(ExitCode::SUCCESS)

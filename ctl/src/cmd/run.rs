@@ -8,11 +8,11 @@ use crate::appliance::read_appliance;
 use crate::failure::{Cannot, Failure};
 use crate::host::accel::{self, Choice};
 use crate::host::forward::{self, Forward};
-use crate::host::machine::Machine;
-use crate::host::os::{Parts, ensure_os};
+use crate::host::machine::{Boot, Machine};
+use crate::host::os::{Located, Os, Parts, ensure_os};
 use crate::host::socket::ControlSocket;
 use crate::host::vm::{self, Setup};
-use crate::host::{disk, progress, qemu};
+use crate::host::{disk, install, progress, qemu};
 use crate::output::note;
 use crate::report;
 
@@ -32,9 +32,12 @@ pub struct Args {
     /// Where other commands reach the node; DIR/.berth/control.sock by default
     #[arg(long, value_name = "SOCKET")]
     control: Option<PathBuf>,
-    /// Data disk, made when absent; DIR/.berth/data.raw by default
+    /// Data disk, made when absent; DIR/.berth/data.raw by default. With --firmware the only disk, DIR/.berth/disk.raw
     #[arg(long, value_name = "FILE")]
     data: Option<PathBuf>,
+    /// Boots a disk through UEFI firmware, as a real machine does
+    #[arg(long)]
+    firmware: bool,
     /// Memory of the machine
     #[arg(long, default_value = "192M", value_name = "SIZE", value_parser = parse_memory)]
     memory: u64,
@@ -81,11 +84,13 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let cache = ensure_cache(&args.dir)?;
     let control = args.control.clone().unwrap_or_else(|| cache.join("control.sock"));
     let socket = ControlSocket::listen(&control)?;
-    let os = ensure_os(&args.dir, &appliance, &declared, &args.parts.locate()?, &cache)?;
-    let data = args.data.clone().unwrap_or_else(|| cache.join("data.raw"));
-    disk::ensure_data(&data)?;
+    let located = args.parts.locate(args.firmware)?;
+    let os = ensure_os(&args.dir, &appliance, &declared, &located, &cache)?;
+    let disks = Disks::ensure(args, &os, &located, &cache)?;
     let accel = accel::choose(args.accel, &qemu, &os.kernel)?;
-    let words = [declared.node.kernel_append.join(" "), args.append.join(" ")].join(" ");
+    // Those of node.toml are in what firmware boots.
+    let own = if args.firmware { String::new() } else { declared.node.kernel_append.join(" ") };
+    let words = [own, args.append.join(" ")].join(" ");
     let (name, accel_name) = (&declared.node.hostname, accel::describe(accel));
     let (cpus, memory) = (args.cpus, args.memory);
     note(&format!("boot     {name} under QEMU ({accel_name}, {cpus} cpus, {memory}M)\n"));
@@ -96,10 +101,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
             accel,
             cpus,
             memory_mib: memory,
-            kernel: &os.kernel,
-            initrd: &os.initrd,
-            factory: &os.factory,
-            data: &data,
+            boot: disks.boot(&os),
             words: words.trim(),
             forwards: &forwards,
         },
@@ -110,6 +112,47 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         ending: ending(&control),
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The files of a machine that last from one run to the next.
+struct Disks {
+    /// Data disk, or the whole disk with firmware.
+    disk: PathBuf,
+    /// The firmware, and its variables.
+    firmware: Option<[PathBuf; 2]>,
+}
+
+impl Disks {
+    /// Makes those that are absent.
+    fn ensure(args: &Args, os: &Os, located: &Located, cache: &Path) -> Result<Self, Failure> {
+        let at = |name: &str| args.data.clone().unwrap_or_else(|| cache.join(name));
+        let (Some(image), Some([code, new_vars])) = (&os.disk, located.firmware()) else {
+            let disk = at("data.raw");
+            disk::ensure_data(&disk)?;
+            return Ok(Self { disk, firmware: None });
+        };
+        let disk = at("disk.raw");
+        install::ensure_disk(image, &disk)?;
+        let mut vars = disk.clone().into_os_string();
+        vars.push(".vars");
+        let vars = PathBuf::from(vars);
+        if !vars.exists() {
+            fs::copy(&new_vars, &vars).map_err(|error| Failure::action(Cannot::at("write", &vars)(error)))?;
+        }
+        Ok(Self { disk, firmware: Some([code, vars]) })
+    }
+
+    fn boot<'a>(&'a self, os: &'a Os) -> Boot<'a> {
+        match &self.firmware {
+            Some([code, vars]) => Boot::Firmware { code, vars, disk: &self.disk },
+            None => Boot::Direct {
+                kernel: &os.kernel,
+                initrd: &os.initrd,
+                factory: &os.factory,
+                data: &self.disk,
+            },
+        }
+    }
 }
 
 /// How to reach the machine from elsewhere, and how to stop it.

@@ -1,4 +1,5 @@
-//! The data disk: a sparse file with an ext4 that the node recognises by its label.
+//! The data disk: a sparse file with an ext4 that the node recognises by its label; and the file system of a data
+//! partition that has yet to grow.
 
 use std::fs::{self, File};
 use std::io;
@@ -46,12 +47,69 @@ pub fn ensure_data(path: &Path) -> Result<(), Failure> {
 }
 
 fn make(path: &Path) -> Result<(), Failure> {
+    let words = ["-O", "verity,quota,project"];
+    format(path, SIZE, &words)
+}
+
+/// The file system of disk.raw's data partition, in a file that goes with this value.
+pub struct NewData(PathBuf);
+
+/// Bytes of it: little to write, and the node gives it the rest of the disk.
+const NEW_SIZE: u64 = 128 << 20;
+/// All features by name and all that is random or of the time fixed: every mkfs.ext4 makes the same bytes of it.
+/// Blocks, inodes and journal are those of a large disk.
+const NEW_WORDS: [&str; 14] = [
+    "-O",
+    "none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,sparse_super,large_file,\
+     huge_file,dir_nlink,extra_isize,metadata_csum,verity,quota,project",
+    "-b",
+    "4096",
+    "-I",
+    "256",
+    "-i",
+    "16384",
+    "-J",
+    "size=16",
+    "-U",
+    "62657274-6800-8000-8000-000000000001",
+    "-E",
+    "hash_seed=62657274-6800-8000-8000-000000000002,root_owner=0:0,nodiscard,lazy_itable_init=1",
+];
+
+impl NewData {
+    /// Makes it in that directory, which is made, too.
+    pub fn make(dir: &Path) -> Result<Self, Failure> {
+        let path = dir.join(format!(".data.{}", std::process::id()));
+        fs::create_dir_all(dir).map_err(|error| Failure::action(Cannot::at("make", dir)(error)))?;
+        // Left by one that was killed, under the same process id.
+        fs::remove_file(&path).unwrap_or_default();
+        let made = Self(path);
+        format(&made.0, NEW_SIZE, &NEW_WORDS)?;
+        Ok(made)
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for NewData {
+    fn drop(&mut self) {
+        fs::remove_file(&self.0).unwrap_or_default();
+    }
+}
+
+fn format(path: &Path, size: u64, words: &[&str]) -> Result<(), Failure> {
     let cannot = |error| Failure::action(Cannot::at("make", path)(error));
     // In a directory like /tmp somebody else may have put a link there, to a file of ours.
-    File::create_new(path).and_then(|file| file.set_len(SIZE)).map_err(cannot)?;
+    File::create_new(path).and_then(|file| file.set_len(size)).map_err(cannot)?;
     let output = mkfs()
-        .args(["-q", "-F", "-m", "0", "-L", DATA_LABEL, "-O", "verity,quota,project"])
+        .args(["-q", "-F", "-m", "0", "-L", DATA_LABEL])
+        .args(words)
         .arg(path)
+        // The first day of FAT: the time in a superblock is not needed for anything.
+        .env("E2FSPROGS_FAKE_TIME", "315532800")
         .stdin(Stdio::null())
         .output()
         .map_err(|error| {
@@ -74,6 +132,15 @@ fn mkfs() -> Command {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_new_file_system_is_the_same_each_time_and_leaves_nothing() {
+        let dir = std::env::temp_dir().join(format!("berth-new-data-{}", std::process::id()));
+        let read = || fs::read(NewData::make(&dir).unwrap().path()).unwrap();
+        assert!(read() == read());
+        assert_eq!(fs::read_dir(&dir).unwrap().count(), 0);
+        fs::remove_dir_all(&dir).unwrap();
+    }
 
     #[test]
     fn a_disk_is_made_once_and_kept() {

@@ -34,6 +34,31 @@ impl Arch {
     }
 }
 
+/// How a machine comes to its kernel.
+#[derive(Clone, Copy, Debug)]
+pub enum Boot<'a> {
+    /// QEMU loads it.
+    Direct {
+        /// Kernel image.
+        kernel: &'a Path,
+        /// Initial RAM disk.
+        initrd: &'a Path,
+        /// Factory store.
+        factory: &'a Path,
+        /// Data disk.
+        data: &'a Path,
+    },
+    /// UEFI firmware finds it on the disk.
+    Firmware {
+        /// The firmware.
+        code: &'a Path,
+        /// Its variables, which it changes.
+        vars: &'a Path,
+        /// A disk as disk.raw is one.
+        disk: &'a Path,
+    },
+}
+
 /// Everything that makes a machine.
 #[derive(Clone, Debug)]
 pub struct Machine<'a> {
@@ -45,14 +70,8 @@ pub struct Machine<'a> {
     pub cpus: u32,
     /// Memory, MiB.
     pub memory_mib: u64,
-    /// Kernel image.
-    pub kernel: &'a Path,
-    /// Initial RAM disk.
-    pub initrd: &'a Path,
-    /// Factory store.
-    pub factory: &'a Path,
-    /// Data disk.
-    pub data: &'a Path,
+    /// What boots, and where its data are.
+    pub boot: Boot<'a>,
     /// Kernel command line beyond the console.
     pub words: &'a str,
     /// Forwarded ports.
@@ -91,12 +110,36 @@ pub fn arguments(machine: &Machine<'_>, fds: Inherited) -> Vec<OsString> {
     }
     // Without an option ROM there is no network boot to wait for, and no file of another package to miss.
     add(&["-netdev", &netdev, "-device", "virtio-net-pci,netdev=uplink,romfile="]);
-    add(&["-device", "virtio-blk-pci,drive=factory", "-device", "virtio-blk-pci,drive=data"]);
-    args.extend(["-drive".into(), drive("if=none,id=factory,format=raw,read-only=on", machine.factory)]);
-    args.extend(["-drive".into(), drive("if=none,id=data,format=raw,discard=unmap", machine.data)]);
-    args.extend(["-kernel".into(), machine.kernel.into(), "-initrd".into(), machine.initrd.into()]);
+    args.extend(match machine.boot {
+        Boot::Direct { kernel, initrd, factory, data } => direct(machine, [kernel, initrd], [factory, data]),
+        Boot::Firmware { code, vars, disk } => firmware(machine, [code, vars], disk),
+    });
+    args
+}
+
+fn direct(machine: &Machine<'_>, [kernel, initrd]: [&Path; 2], [factory, data]: [&Path; 2]) -> Vec<OsString> {
+    let disks = ["-device", "virtio-blk-pci,drive=factory", "-device", "virtio-blk-pci,drive=data"];
+    let mut args: Vec<OsString> = disks.map(OsString::from).into();
+    args.extend(["-drive".into(), drive("if=none,id=factory,format=raw,read-only=on", factory)]);
+    args.extend(["-drive".into(), drive("if=none,id=data,format=raw,discard=unmap", data)]);
+    args.extend(["-kernel".into(), kernel.into(), "-initrd".into(), initrd.into()]);
     let words = format!("console={} quiet panic=5 {}", machine.arch.console, machine.words);
     args.extend(["-append".into(), words.trim_end().into()]);
+    args
+}
+
+fn firmware(machine: &Machine<'_>, [code, vars]: [&Path; 2], disk: &Path) -> Vec<OsString> {
+    let mut args: Vec<OsString> =
+        ["-device", "virtio-blk-pci,drive=disk,bootindex=0"].map(OsString::from).into();
+    args.extend(["-drive".into(), drive("if=pflash,unit=0,format=raw,readonly=on", code)]);
+    args.extend(["-drive".into(), drive("if=pflash,unit=1,format=raw", vars)]);
+    args.extend(["-drive".into(), drive("if=none,id=disk,format=raw,discard=unmap", disk)]);
+    if !machine.words.is_empty() {
+        // systemd-stub(7) appends them to its own. A comma would begin QEMU's next option.
+        let words = machine.words.replace(',', ",,");
+        let value = format!("type=11,value=io.systemd.stub.kernel-cmdline-extra={words}");
+        args.extend(["-smbios".into(), value.into()]);
+    }
     args
 }
 
@@ -122,10 +165,12 @@ mod tests {
             accel: Accel::Tcg,
             cpus: 2,
             memory_mib: 192,
-            kernel: Path::new("/os/kernel"),
-            initrd: Path::new("/os/initrd"),
-            factory: Path::new("/os/factory.erofs"),
-            data: Path::new("/a,b/data.raw"),
+            boot: Boot::Direct {
+                kernel: Path::new("/os/kernel"),
+                initrd: Path::new("/os/initrd"),
+                factory: Path::new("/os/factory.erofs"),
+                data: Path::new("/a,b/data.raw"),
+            },
             words: "berth.x=1",
             forwards: &forwards,
         };
@@ -142,5 +187,18 @@ mod tests {
         ] {
             assert!(line.contains(part), "{part} in {line}");
         }
+        let [code, vars, disk] = ["/code", "/vars", "/disk"].map(Path::new);
+        let machine = Machine { boot: Boot::Firmware { code, vars, disk }, words: "a=1,2 b", ..machine };
+        let args = arguments(&machine, Inherited { console: 5, control: 6, monitor: 7 });
+        let line = args.iter().map(|arg| arg.to_string_lossy()).collect::<Vec<_>>().join(" ");
+        for part in [
+            "if=pflash,unit=0,format=raw,readonly=on,file=/code",
+            "if=pflash,unit=1,format=raw,file=/vars",
+            "virtio-blk-pci,drive=disk,bootindex=0",
+            "value=io.systemd.stub.kernel-cmdline-extra=a=1,,2 b",
+        ] {
+            assert!(line.contains(part), "{part} in {line}");
+        }
+        assert!(!line.contains("-kernel"), "{line}");
     }
 }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `os` | kernel, initrd and factory store of an appliance, built when something changed |
 //! | `disk` | the data disk |
+//! | `install` | the disk that firmware boots |
 //! | `forward` | ports of this machine that lead to ports of the node |
 //! | `qemu` | finding QEMU, and the child that runs it |
 //! | `accel` | whether KVM works here |
@@ -18,6 +19,7 @@ pub mod accel;
 pub mod console;
 pub mod disk;
 pub mod forward;
+pub mod install;
 pub mod machine;
 pub mod monitor;
 pub mod os;

@@ -5,11 +5,12 @@ use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use berth_image::build::{Build, Built, build};
+use berth_image::build::{Build, Built, Firmware, build};
 use berth_units::human::size;
 use berth_units::spec::Declared;
 use rustix::fs::{FlockOperation, flock};
 
+use super::disk::NewData;
 use crate::appliance::Appliance;
 use crate::failure::{Cannot, Failure};
 use crate::output::note;
@@ -23,6 +24,9 @@ pub struct Parts {
     /// Directory with vmlinuz and modules/; `kernel` beside this command by default
     #[arg(long, env = "BERTH_KERNEL_DIR", value_name = "DIR")]
     kernel: Option<PathBuf>,
+    /// Directory of systemd's EFI programs and a firmware for QEMU; `boot` beside this command by default
+    #[arg(long, env = "BERTH_BOOT_DIR", value_name = "DIR")]
+    boot: Option<PathBuf>,
 }
 
 /// node.toml where there is none.
@@ -33,6 +37,16 @@ const NO_NODE: &str = "schema = 1\n";
 pub struct Located {
     node_binaries: PathBuf,
     kernel: PathBuf,
+    /// Where os.efi and disk.raw are wanted.
+    boot: Option<PathBuf>,
+}
+
+impl Located {
+    /// Firmware for QEMU: code, and variables to begin with.
+    pub fn firmware(&self) -> Option<[PathBuf; 2]> {
+        let boot = self.boot.as_ref()?;
+        Some(["ovmf-code.fd", "ovmf-vars.fd"].map(|name| boot.join(name)))
+    }
 }
 
 /// What boots.
@@ -44,16 +58,23 @@ pub struct Os {
     pub initrd: PathBuf,
     /// Factory store.
     pub factory: PathBuf,
+    /// All of it as a disk, where that was asked for.
+    pub disk: Option<PathBuf>,
 }
 
 impl Os {
     /// As the builder names them.
-    fn in_dir(dir: &Path) -> Self {
-        Self { kernel: dir.join("kernel"), initrd: dir.join("initrd"), factory: dir.join("factory.erofs") }
+    fn in_dir(dir: &Path, located: &Located) -> Self {
+        Self {
+            kernel: dir.join("kernel"),
+            initrd: dir.join("initrd"),
+            factory: dir.join("factory.erofs"),
+            disk: located.boot.as_ref().map(|_| dir.join("disk.raw")),
+        }
     }
 
     fn is_whole(&self) -> bool {
-        [&self.kernel, &self.initrd, &self.factory].into_iter().all(|path| path.is_file())
+        [&self.kernel, &self.initrd, &self.factory].into_iter().chain(&self.disk).all(|path| path.is_file())
     }
 }
 
@@ -65,23 +86,27 @@ struct NoParts {
 }
 
 impl Parts {
-    /// The directories, after a look whether they hold what they should.
-    pub fn locate(&self) -> Result<Located, Failure> {
+    /// The directories, after a look whether they hold what they should; that for `firmware` only if it boots so.
+    pub fn locate(&self, firmware: bool) -> Result<Located, Failure> {
         let beside = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.to_owned()));
         let beside = beside.unwrap_or_default();
         let node_binaries = self.node_binaries.clone().unwrap_or_else(|| beside.join("node"));
         let kernel = self.kernel.clone().unwrap_or_else(|| beside.join("kernel"));
-        for (dir, file, what) in
-            [(&node_binaries, "berth-init", "programs for the node"), (&kernel, "vmlinuz", "kernel")]
-        {
+        let boot = self.boot.clone().unwrap_or_else(|| beside.join("boot"));
+        let boot = firmware.then_some(boot);
+        let needed =
+            [(&node_binaries, "berth-init", "programs for the node"), (&kernel, "vmlinuz", "kernel")];
+        let of_boot = boot.iter().map(|boot| (boot, "systemd-stub.efi", "EFI programs"));
+        for (dir, file, what) in needed.into_iter().chain(of_boot) {
             if !dir.join(file).is_file() {
                 let missing = NoParts { dir: dir.clone(), what };
                 return Err(Failure::action(missing).hint(
-                    "'make build' makes them beside bin/berth; BERTH_NODE_DIR and BERTH_KERNEL_DIR name others",
+                    "'make build' makes them beside bin/berth; BERTH_NODE_DIR, BERTH_KERNEL_DIR \
+                     and BERTH_BOOT_DIR name others",
                 ));
             }
         }
-        Ok(Located { node_binaries, kernel })
+        Ok(Located { node_binaries, kernel, boot })
     }
 }
 
@@ -95,6 +120,11 @@ pub fn build_os(
 ) -> Result<Built, Failure> {
     let units: Vec<(String, String)> =
         appliance.units.iter().map(|(place, file)| (place.clone(), file.text.clone())).collect();
+    let data = match &located.boot {
+        Some(_) => Some(NewData::make(out)?),
+        None => None,
+    };
+    let firmware = located.boot.as_ref().zip(data.as_ref());
     let built = build(&Build {
         appliance: dir,
         node_toml: appliance.node.as_ref().map_or(NO_NODE, |file| file.text.as_str()),
@@ -103,11 +133,12 @@ pub fn build_os(
         out,
         node_binaries: &located.node_binaries,
         kernel: &located.kernel,
+        firmware: firmware.map(|(boot, data)| Firmware { boot, data: data.path() }),
     });
     built.map_err(Failure::input)
 }
 
-/// The files in `cache`, built anew if anything they are made of has changed.
+/// The files in `cache`, built anew if anything they are made of has changed. Those for firmware are kept apart.
 pub fn ensure_os(
     dir: &Path,
     appliance: &Appliance,
@@ -123,15 +154,19 @@ pub fn ensure_os(
             Failure::action(Cannot::at("lock", &cache.join("lock"))(std::io::Error::from(error)))
         })?;
     }
-    let os = Os::in_dir(&cache.join("os"));
-    let stamp = cache.join("inputs");
+    let (dir_name, stamp_name) = match located.boot {
+        Some(_) => ("os-firmware", "inputs-firmware"),
+        None => ("os", "inputs"),
+    };
+    let os = Os::in_dir(&cache.join(dir_name), located);
+    let stamp = cache.join(stamp_name);
     let inputs = inputs(dir, located);
     if os.is_whole() && fs::read_to_string(&stamp).is_ok_and(|known| known == inputs) {
         return Ok(os);
     }
     // A stamp beside half a build would be believed.
     fs::remove_file(&stamp).unwrap_or_default();
-    let built = build_os(dir, appliance, declared, located, &cache.join("os"))?;
+    let built = build_os(dir, appliance, declared, located, &cache.join(dir_name))?;
     note(&summary(&built));
     fs::write(&stamp, inputs).map_err(|error| Failure::action(Cannot::at("write", &stamp)(error)))?;
     Ok(os)
@@ -141,7 +176,7 @@ pub fn ensure_os(
 fn inputs(dir: &Path, located: &Located) -> String {
     let mut lines = String::new();
     let own = ["node.toml", "node.d", "units", "images"].map(|name| dir.join(name));
-    let roots = own.into_iter().chain([located.node_binaries.clone()]);
+    let roots = own.into_iter().chain([located.node_binaries.clone()]).chain(located.boot.clone());
     for root in roots {
         list(&root, 8, &mut lines);
     }
@@ -183,6 +218,9 @@ pub fn summary(built: &Built) -> String {
         built.modules.0,
         built.modules.1,
     );
+    if let Some((os, disk)) = &built.firmware {
+        text.push_str(&format!("firmware os.efi {}  disk.raw {}\n", size(os.size), size(disk.size)));
+    }
     if !built.images.is_empty() {
         let image = |image: &berth_image::build::BuiltImage| {
             format!("{} {}", image.reference.familiar(), size(image.size))
@@ -206,7 +244,7 @@ mod tests {
         fs::create_dir_all(dir.join("units")).unwrap();
         fs::create_dir_all(dir.join("node")).unwrap();
         fs::write(dir.join("units/web.toml"), "a").unwrap();
-        let located = Located { node_binaries: dir.join("node"), kernel: dir.join("kernel") };
+        let located = Located { node_binaries: dir.join("node"), kernel: dir.join("kernel"), boot: None };
         let first = inputs(&dir, &located);
         assert!(first.contains("units/web.toml 1 "));
         fs::write(dir.join("units/.hidden"), "a").unwrap();

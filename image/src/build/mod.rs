@@ -1,20 +1,24 @@
-//! From an appliance directory to what boots: kernel, initrd and factory store.
+//! From an appliance directory to what boots: kernel, initrd and factory store; and, for real firmware, the same as one
+//! EFI program and as a whole disk.
 //!
 //! The initrd is the node's root and carries everything but the images; those are in the factory store, a disk or
 //! partition of its own, which costs no memory. Units have been parsed by the caller: here they only say which
 //! images must be there. What is built depends on the input only, byte for byte; see [`Build`] for what counts as
 //! input.
 
+mod disk;
+mod fat;
 mod files;
 mod initrd;
 mod modinfo;
 mod modules;
 mod output;
 mod root;
+mod uki;
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use berth_units::Reference;
@@ -22,9 +26,18 @@ use berth_units::spec::Declared;
 
 pub use modules::{ModulesError, NEEDED_MODULES, NETWORK_MODULES};
 use output::Output;
+use uki::Section;
+pub use uki::UkiError;
 
 use crate::import::{ImportError, Options, UNPACKED_LIMIT, architecture, import};
 use crate::store::{Store, StoreError};
+
+/// The kernel's words where firmware boots: `gpt` lets it use the copy at the end of the disk where the first table
+/// was torn by a power cut. Serial console last: that one is PID 1's.
+#[cfg(target_arch = "x86_64")]
+const CMDLINE: &str = "console=tty0 console=ttyS0 quiet panic=5 gpt";
+#[cfg(target_arch = "aarch64")]
+const CMDLINE: &str = "console=tty0 console=ttyAMA0 quiet panic=5 gpt";
 
 /// What to build from and where to. Units have been parsed and checked by the caller.
 ///
@@ -48,6 +61,17 @@ pub struct Build<'a> {
     /// Directory with `vmlinuz` and `modules/` (the content of /lib/modules/RELEASE; of its lists only
     /// modules.builtin is read).
     pub kernel: &'a Path,
+    /// What os.efi and disk.raw are made of besides; without it neither is written.
+    pub firmware: Option<Firmware<'a>>,
+}
+
+/// Parts of an OS that boots through UEFI firmware.
+#[derive(Clone, Copy, Debug)]
+pub struct Firmware<'a> {
+    /// Directory with `systemd-stub.efi` and `systemd-boot.efi`.
+    pub boot: &'a Path,
+    /// File that holds the file system of a new data partition; its size is the partition's.
+    pub data: &'a Path,
 }
 
 /// What [`build`] has written.
@@ -59,6 +83,8 @@ pub struct Built {
     pub initrd: Part,
     /// OUT/factory.erofs.
     pub factory: Part,
+    /// OUT/os.efi and OUT/disk.raw, when they were asked for.
+    pub firmware: Option<(Part, Part)>,
     /// Bytes of the initrd, unpacked: what it takes of the node's memory.
     pub root_size: u64,
     /// Images of the factory store, by reference.
@@ -138,6 +164,9 @@ pub enum BuildError {
     /// OUT cannot be written.
     #[error("cannot write to '{}'", .0.display())]
     Write(PathBuf, #[source] io::Error),
+    /// systemd's stub cannot take kernel and initrd.
+    #[error("cannot make an EFI program of '{}'", .0.display())]
+    Uki(PathBuf, #[source] UkiError),
     /// A unit's name would be no file name.
     #[error("unit name '{0}' is not a file name")]
     UnitName(String),
@@ -157,10 +186,10 @@ fn hint(available: &[String]) -> String {
     }
 }
 
-/// Builds OUT/kernel, OUT/initrd and OUT/factory.erofs.
+/// Builds OUT/kernel, OUT/initrd and OUT/factory.erofs, and OUT/os.efi and OUT/disk.raw where they are asked for.
 ///
-/// Each is written under a temporary name and renamed when all three are complete: a failed build leaves the
-/// old ones. The same input gives the same bytes.
+/// Each is written under a temporary name and renamed when all are complete: a failed build leaves the old ones. The
+/// same input gives the same bytes.
 pub fn build(build: &Build<'_>) -> Result<Built, BuildError> {
     let write = |error| BuildError::Write(build.out.to_owned(), error);
     let mut output = Output::open(build.out).map_err(write)?;
@@ -175,28 +204,71 @@ pub fn build(build: &Build<'_>) -> Result<Built, BuildError> {
             size: image.size,
         })
         .collect();
-    let size = store.write(&output.create("factory.erofs").map_err(write)?)?;
-    built.factory = Part { path: output.path("factory.erofs"), size };
-    built.initrd = write_initrd(build, &mut output, &mut built)?;
-    let vmlinuz = build.kernel.join("vmlinuz");
-    let mut kernel = File::open(&vmlinuz).map_err(|error| BuildError::Read(vmlinuz, error))?;
-    let size = io::copy(&mut kernel, &mut output.create("kernel").map_err(write)?).map_err(write)?;
-    built.kernel = Part { path: output.path("kernel"), size };
+    let factory = output.create("factory.erofs").map_err(write)?;
+    built.factory = Part { path: output.path("factory.erofs"), size: store.write(&factory)? };
+    let initrd = pack_root(build, &mut built)?;
+    built.initrd = write_part(&mut output, "initrd", &initrd).map_err(write)?;
+    let kernel = read(&build.kernel.join("vmlinuz"))?;
+    built.kernel = write_part(&mut output, "kernel", &kernel).map_err(write)?;
+    if let Some(firmware) = &build.firmware {
+        let os = make_uki(build, firmware, [&kernel, &initrd])?;
+        let part = write_part(&mut output, "os.efi", &os).map_err(write)?;
+        let data =
+            File::open(firmware.data).map_err(|error| BuildError::Read(firmware.data.to_owned(), error))?;
+        let data_size = data.metadata().map_err(write)?.len();
+        let parts = disk::Parts {
+            loader: &read(&firmware.boot.join("systemd-boot.efi"))?,
+            uki: &os,
+            factory: (&factory, built.factory.size),
+            data: (&data, data_size),
+        };
+        let size = disk::write(&output.create("disk.raw").map_err(write)?, &parts).map_err(write)?;
+        built.firmware = Some((part, Part { path: output.path("disk.raw"), size }));
+    }
     output.commit().map_err(write)?;
     Ok(built)
 }
 
-fn write_initrd(build: &Build<'_>, output: &mut Output, built: &mut Built) -> Result<Part, BuildError> {
-    let write = |error| BuildError::Write(build.out.to_owned(), error);
+fn pack_root(build: &Build<'_>, built: &mut Built) -> Result<Vec<u8>, BuildError> {
     let modules = modules::read_modules(&build.kernel.join("modules"), &build.declared.node.kernel_modules)?;
     let at_boot = modules.load.len() + modules.network.len();
     built.modules = (at_boot, modules.files.len() - at_boot);
     let root = root::root(build, &modules)?;
     built.root_size = root.size();
-    let initrd = root.compressed().map_err(write)?;
-    let mut file = output.create("initrd").map_err(write)?;
-    io::Write::write_all(&mut file, &initrd).map_err(write)?;
-    Ok(Part { path: output.path("initrd"), size: initrd.len() as u64 })
+    root.compressed().map_err(|error| BuildError::Write(build.out.to_owned(), error))
+}
+
+fn write_part(output: &mut Output, name: &'static str, content: &[u8]) -> io::Result<Part> {
+    output.create(name)?.write_all(content)?;
+    Ok(Part { path: output.path(name), size: content.len() as u64 })
+}
+
+/// os-release for the loader's list: with a version in it the loader would sort slots by that, and a node could not
+/// go back to an older OS. Ours is in a section of its own.
+fn make_uki(
+    build: &Build<'_>,
+    firmware: &Firmware<'_>,
+    [kernel, initrd]: [&[u8]; 2],
+) -> Result<Vec<u8>, BuildError> {
+    let version = env!("CARGO_PKG_VERSION");
+    let name = format!("ID=berth\nPRETTY_NAME=\"berth {version}\"\n");
+    let words = [CMDLINE, &build.declared.node.kernel_append.join(" ")].join(" ");
+    let own = format!("format = 1\nversion = \"{version}\"\n");
+    let mut sections = vec![
+        Section { name: ".osrel", content: name.as_bytes() },
+        Section { name: ".cmdline", content: words.trim_end().as_bytes() },
+        Section { name: ".berth", content: own.as_bytes() },
+    ];
+    sections.extend(uki::release(kernel).map(|text| Section { name: ".uname", content: text.as_bytes() }));
+    sections
+        .extend([Section { name: ".initrd", content: initrd }, Section { name: ".linux", content: kernel }]);
+    let stub = firmware.boot.join("systemd-stub.efi");
+    let bytes = read(&stub)?;
+    uki::uki(&bytes, &sections).map_err(|error| BuildError::Uki(stub, error))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, BuildError> {
+    fs::read(path).map_err(|error| BuildError::Read(path.to_owned(), error))
 }
 
 /// Imports `images/`, checks it against the units and leaves out what none of them uses.
@@ -254,7 +326,7 @@ fn ensure_named(store: &mut Store, reference: &Reference) -> bool {
 /// The archives and layouts of `images/` in the order of their names.
 pub fn sources(images: &Path, warnings: &mut Vec<String>) -> Result<Vec<PathBuf>, BuildError> {
     let fault = |error| BuildError::Read(images.to_owned(), error);
-    let entries = match std::fs::read_dir(images) {
+    let entries = match fs::read_dir(images) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.map_err(fault)?,
     };

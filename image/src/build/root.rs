@@ -1,13 +1,13 @@
 //! What the node's root holds: programs, units, kernel modules and a few texts.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::UNIX_EPOCH;
 use std::{fs, io};
 
 use super::files;
 use super::initrd::Initrd;
 use super::modules::Modules;
-use super::{Build, BuildError};
+use super::{Build, BuildError, read};
 
 /// Mount points and folders that init expects.
 const DIRECTORIES: [&str; 10] =
@@ -76,8 +76,4 @@ fn source_date(build: &Build<'_>) -> Result<u64, BuildError> {
 fn modified(path: &Path) -> io::Result<u64> {
     let modified = fs::metadata(path)?.modified()?;
     Ok(modified.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, BuildError> {
-    fs::read(path).map_err(|error| BuildError::Read(PathBuf::from(path), error))
 }

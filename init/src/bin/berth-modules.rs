@@ -1,6 +1,7 @@
 //! Loads kernel modules beside the boot: `berth-modules LIST PROGRAM…` loads a list and becomes the program,
-//! `berth-modules --coldplug` loads what the devices of this machine ask for, `berth-modules --hold` loads nothing and
-//! waits: the process of a pod, to which a program of its own would add a megabyte.
+//! `berth-modules --coldplug` loads what the devices of this machine ask for, `berth-modules --grow DIR` gives what
+//! is mounted there the room that its disk has, and `berth-modules --hold` waits: the process of a pod. Programs of their
+//! own for the last two would add a megabyte each.
 //!
 //! Modules take a good part of a boot. Those of the network are loaded by the process that becomes netd, while the
 //! supervisor mounts disks and reads units on another processor.
@@ -9,9 +10,9 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
-use berth_init::kmsg;
+use berth_init::kmsg::{self, Chain};
 use berth_init::modules::load_list;
-use berth_init::{coldplug, error};
+use berth_init::{coldplug, error, grow};
 
 /// A file in RAM for each list that was loaded since boot: a restart of the program does not load it again.
 const DONE_DIR: &str = "/run/berth/modules";
@@ -27,6 +28,13 @@ fn main() -> ExitCode {
         [word] if word == "--hold" => loop {
             // Its end is a signal.
             std::thread::park();
+        },
+        [word, mount_point] if word == "--grow" => match grow::grow(Path::new(mount_point)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                error!("{}: the disk has more room than is used, going on", Chain(&error));
+                ExitCode::FAILURE
+            }
         },
         [list, program, rest @ ..] => {
             ensure_loaded(&list.to_string_lossy());

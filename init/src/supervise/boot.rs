@@ -122,19 +122,22 @@ impl Supervisor {
         let is_there = |disk| matches!(disks::find(disk), Ok(Some(_)));
         if self.restarts == 0 {
             if is_there(Disk::Factory) && is_there(Disk::Data) {
-                self.start_coldplug();
+                Self::start_beside(&["/bin/berth-modules", "--coldplug"]);
             } else {
                 coldplug::coldplug();
             }
         }
         self.lasting = mount_disks();
+        if self.lasting && self.restarts == 0 {
+            // Can take a while on a large disk. Should we die before, the next boot does it.
+            Self::start_beside(&["/bin/berth-modules", "--grow", DATA_DIR]);
+        }
     }
 
     /// Nobody waits for its end: PID 1 tells it, and it is no unit's.
-    fn start_coldplug(&self) {
-        let words = ["/bin/berth-modules", "--coldplug"];
-        if let Err(error) = program::start(&words, &[], None, program::ORDINARY) {
-            error!("cannot look for devices: {}; ignoring", Chain(&error));
+    fn start_beside(words: &[&str]) {
+        if let Err(error) = program::start(words, &[], None, program::ORDINARY) {
+            error!("cannot run {words:?}: {}; ignoring", Chain(&error));
         }
     }
 

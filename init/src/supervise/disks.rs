@@ -122,6 +122,12 @@ pub fn ensure_data() -> Result<bool, Error> {
     Ok(is_lasting())
 }
 
+/// Bytes of the data partition, or of RAM in its place: all and free.
+pub fn data_room() -> (u64, u64) {
+    let stat = rustix::fs::statvfs(DATA_DIR);
+    stat.map_or((0, 0), |stat| (stat.f_blocks * stat.f_frsize, stat.f_bavail * stat.f_frsize))
+}
+
 fn is_lasting() -> bool {
     rustix::fs::statfs(DATA_DIR).is_ok_and(|stat| stat.f_type != TMPFS_MAGIC)
 }

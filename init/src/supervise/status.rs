@@ -15,7 +15,7 @@ use berth_units::wire::control::{
 use berth_units::{Name, life::Life};
 
 use super::clock;
-use super::{Supervisor, jobs, network};
+use super::{Supervisor, disks, jobs, network};
 
 impl Supervisor {
     /// Everything, as of now.
@@ -33,6 +33,7 @@ impl Supervisor {
         let (memory_total, memory_available) = memory();
         let mut restarts: BTreeMap<_, _> = self.daemons.restarts();
         restarts.insert("supervise".to_owned(), u64::from(self.restarts));
+        let (storage_total, storage_free) = disks::data_room();
         NodeStatus {
             hostname: self.set.declared.node.hostname.to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -45,6 +46,8 @@ impl Supervisor {
             failed: self.failed_status(),
             uptime: clock::now().since(berth_units::observed::Moment(0)).as_secs_f64(),
             storage: if self.lasting { "data" } else { "ram" }.to_owned(),
+            storage_total,
+            storage_free,
             memory_total,
             memory_available,
             addresses: self.uplink.addresses.iter().map(|net| net.address.to_string()).collect(),

@@ -6,6 +6,7 @@
 
 pub(crate) mod child;
 pub(crate) mod clone;
+pub(crate) mod disk;
 pub(crate) mod mount;
 pub(crate) mod namespace;
 pub(crate) mod quota;

@@ -47,6 +47,12 @@ pub struct NodeStatus {
     pub uptime: f64,
     /// `data` when all that lasts is on a disk, `ram` when nothing lasts.
     pub storage: String,
+    /// Room of what `storage` names, bytes; 0 where it is not known.
+    #[serde(default)]
+    pub storage_total: u64,
+    /// Bytes of it that are free.
+    #[serde(default)]
+    pub storage_free: u64,
     /// Memory of the machine, bytes.
     pub memory_total: u64,
     /// Memory available, bytes.
