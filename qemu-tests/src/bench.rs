@@ -6,12 +6,13 @@ mod idle;
 mod scale;
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use berth_qemu_tests::appliance::Appliance;
 use berth_qemu_tests::control::berth;
-use berth_qemu_tests::vm::{Options, Vm};
+use berth_qemu_tests::vm::{BOOT, Options, Vm};
 use berth_qemu_tests::{Outcome, artefacts, ensure};
 use berth_units::wire::control::{State, Status};
 
@@ -19,16 +20,19 @@ const BOOTS: usize = 3;
 const STARTS: usize = 12;
 const IDLE: usize = 20;
 
-/// Measures and prints; with the word `scale` only what needs many units, with `idle` only who wakes up.
+/// Measures and prints; with the word `boot` only boots and sizes, with `scale` only what needs many units, with `idle`
+/// only who wakes up.
 pub fn run(words: &[&str]) -> Outcome {
     if words.contains(&"scale") {
         return scale::run();
     }
+    if words.contains(&"boot") {
+        return boots();
+    }
     if words.contains(&"idle") {
         return idle::run();
     }
-    print_boot(&boot_times()?);
-    print_sizes()?;
+    boots()?;
     let (pss, starts) = with_idle_containers()?;
     print_memory(&pss);
     print_starts(starts);
@@ -36,19 +40,33 @@ pub fn run(words: &[&str]) -> Outcome {
     scale::run()
 }
 
+fn boots() -> Outcome {
+    row("", "here", "limit", "peers, quiet machine");
+    let direct = boot_times("bench-boot", false)?;
+    print_boot(&direct);
+    print_firmware(&direct, &boot_times("bench-firmware", true)?);
+    print_sizes()
+}
+
 fn row(what: &str, figure: &str, limit: &str, peers: &str) {
     println!("{what:<48} {figure:>12}   {limit:<12} {peers}");
 }
 
-/// Seconds from the kernel's start to all units ready, one for each boot.
-fn boot_times() -> Outcome<Vec<f64>> {
-    row("", "here", "limit", "peers, quiet machine");
-    let dir = artefacts::ensure_empty("bench-boot")?;
-    let mut vm = Vm::start(&dir, &Appliance::example("edge-gateway"), &Options::default())?;
+/// Seconds to all units ready, one for each boot: from the kernel's start, or from the firmware's handing over to the
+/// loader.
+fn boot_times(name: &str, firmware: bool) -> Outcome<Vec<f64>> {
+    let dir = artefacts::ensure_empty(name)?;
+    let options = Options { firmware, ..Options::default() };
+    let mut vm = Vm::start(&dir, &Appliance::example("edge-gateway"), &options)?;
     let mut times = Vec::new();
     loop {
+        let handed_over = if firmware { Some(firmware_end(&mut vm)?) } else { None };
         vm.wait_ready(&["broker", "cache", "web"])?;
-        times.push(all_ready_at(&vm.status()?));
+        let status = vm.status()?;
+        let ready = all_ready_at(&status);
+        times.push(
+            handed_over.map_or(ready, |start| start.elapsed().as_secs_f64() - status.node.uptime + ready),
+        );
         vm.power_off()?;
         if times.len() == BOOTS {
             return Ok(times);
@@ -57,19 +75,37 @@ fn boot_times() -> Outcome<Vec<f64>> {
     }
 }
 
+/// When the firmware's last line was seen.
+fn firmware_end(vm: &mut Vm) -> Outcome<Instant> {
+    vm.wait_for_console("BdsDxe: starting", BOOT)?;
+    Ok(Instant::now())
+}
+
 /// When the last container became ready, in seconds after the kernel started.
 fn all_ready_at(status: &Status) -> f64 {
     let ready = status.units.iter().filter(|unit| unit.kind == "container" && unit.state == State::Ready);
     ready.map(|unit| status.node.uptime - unit.since_seconds).fold(0.0, f64::max)
 }
 
-fn print_boot(times: &[f64]) {
+fn median(times: &[f64]) -> f64 {
     let mut sorted = times.to_vec();
     sorted.sort_by(f64::total_cmp);
-    let median = sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN);
+    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+fn print_firmware(direct: &[f64], times: &[f64]) {
+    row(
+        "the same from disk.raw, from where firmware ends",
+        &format!("{:.1} s", median(times)),
+        &format!("{:.1} s", median(direct) + 1.5),
+        "",
+    );
+}
+
+fn print_boot(times: &[f64]) {
     row(
         "kernel start to three containers ready, 192 MB",
-        &format!("{median:.1} s"),
+        &format!("{:.1} s", median(times)),
         "6 s",
         "Debian with systemd to multi-user, no container: 14 s",
     );
@@ -85,6 +121,8 @@ fn print_sizes() -> Outcome {
     row("  kernel", &mib(kernel), "", "");
     row("  initrd", &mib(initrd), "", "");
     row("factory store of the three images", &mib(factory), "", "");
+    row("os.efi", &mib(size("os.efi")?), "28 MB", "");
+    row("disk.raw, as it is on a disk", &mib(fs::metadata(out.join("disk.raw"))?.blocks() * 512), "", "");
     Ok(())
 }
 

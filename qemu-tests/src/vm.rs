@@ -27,13 +27,15 @@ pub struct Options {
     pub cpus: u32,
     /// `--append`.
     pub append: Option<&'static str>,
+    /// `--firmware`.
+    pub firmware: bool,
     /// `--forward`, in its own words.
     pub forwards: Vec<String>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { memory: "192M", cpus: 2, append: None, forwards: Vec::new() }
+        Self { memory: "192M", cpus: 2, append: None, firmware: false, forwards: Vec::new() }
     }
 }
 
@@ -186,6 +188,9 @@ fn start_run(dir: &Path, appliance: &Appliance, options: &Options) -> Outcome<Ch
     command.args(["--memory", options.memory, "--cpus", &options.cpus.to_string()]);
     for forward in &options.forwards {
         command.args(["--forward", forward]);
+    }
+    if options.firmware {
+        command.arg("--firmware");
     }
     if let Some(words) = options.append {
         command.args(["--append", words]);

@@ -7,6 +7,7 @@ mod crashes;
 mod drift;
 mod example;
 mod faults;
+mod firmware;
 mod forty;
 mod graph;
 mod health;
@@ -105,6 +106,7 @@ scenarios! {
     storage::files_of_units_are_theirs: "directories of a unit, layers that stay, VOLUMEs, other images; over a power cut";
     volumes::volume_size_holds_and_changes_live: "no space left at the limit; more and less of it under a running unit";
     volumes::volumes_are_copied_replaced_and_deleted: "export, import, rm, retain; a broken stream changes nothing";
+    firmware::disk_boots_through_firmware_and_grows: "disk.raw on larger disks, OVMF, three programs, a power cut";
     changes::changed_set_is_taken_whole_or_not_at_all: "units put on a running node; a faulty one changes nothing";
     changes::faulty_set_on_the_disk_falls_back: "factory units run, and status says why";
 }
