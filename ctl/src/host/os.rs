@@ -175,7 +175,7 @@ pub fn ensure_os(
 /// A line for each file that goes into the build: path, size and time of its last change.
 fn inputs(dir: &Path, located: &Located) -> String {
     let mut lines = String::new();
-    let own = ["node.toml", "node.d", "units", "images"].map(|name| dir.join(name));
+    let own = ["node.toml", "node.d", "units", "images", "root"].map(|name| dir.join(name));
     let roots = own.into_iter().chain([located.node_binaries.clone()]).chain(located.boot.clone());
     for root in roots {
         list(&root, 8, &mut lines);
