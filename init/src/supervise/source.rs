@@ -141,8 +141,8 @@ fn read_tree(dir: &Path, files: &mut Vec<SourceFile>) -> std::io::Result<()> {
         }
         let folder = File::open(dir)?;
         read_all(&folder, dir, files)?;
-        let identity = |found: std::fs::Metadata| (found.dev(), found.ino());
-        if std::fs::metadata(dir).map(identity).ok() == Some(identity(folder.metadata()?)) {
+        let identity = |found: fs::Metadata| (found.dev(), found.ino());
+        if fs::metadata(dir).map(identity).ok() == Some(identity(folder.metadata()?)) {
             return Ok(());
         }
         files.truncate(before);
@@ -200,12 +200,12 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("berth-source-{}", std::process::id()));
         let (units, other) = (dir.join("units"), dir.join("other"));
         for (folder, text) in [(&units, "one"), (&other, "two")] {
-            std::fs::create_dir_all(folder.join("a.d")).unwrap();
+            fs::create_dir_all(folder.join("a.d")).unwrap();
             for name in ["a.toml", "b.toml", "a.d/x.toml"] {
-                std::fs::write(folder.join(name), text).unwrap();
+                fs::write(folder.join(name), text).unwrap();
             }
         }
-        std::fs::write(units.join("c.d"), "a file").unwrap();
+        fs::write(units.join("c.d"), "a file").unwrap();
         let swap = || {
             let flags = rustix::fs::RenameFlags::EXCHANGE;
             rustix::fs::renameat_with(rustix::fs::CWD, &units, rustix::fs::CWD, &other, flags).unwrap();
