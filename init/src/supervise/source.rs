@@ -237,6 +237,6 @@ mod tests {
             }
             done.store(true, std::sync::atomic::Ordering::Relaxed);
         });
-        std::fs::remove_dir_all(dir).unwrap();
+        fs::remove_dir_all(dir).unwrap();
     }
 }
