@@ -10,7 +10,7 @@ use berth_units::wire::control::{History, NodeStatus, RevisionState};
 
 use crate::lab::Lab;
 
-/// The unit that may do anything to the node, and has no say in what is good.
+/// Keys of the unit that may do anything to the node.
 const KEEPER: &str = "[security]\nprofile = \"privileged\"\n[update]\nhealthy_for = \"1s\"\n\
     [mounts.data]\nbind = \"/data\"\ntarget = \"/node-data\"\nread_only = false\n\
     [mounts.cgroup]\nbind = \"/sys/fs/cgroup\"\ntarget = \"/cgroup\"\nread_only = false\n";
