@@ -125,7 +125,7 @@ fn check_line(check: &CheckStatus) -> String {
     line
 }
 
-/// `12 for 2026-11-20T16:50:00Z (schedule), began 2026-11-20T16:50:03Z, took 4s, tries 2: exit 0`.
+/// `12 for 2026-11-20T16:50:00Z (schedule), began 2026-11-20T16:50:03Z, took 4s, tries 2: exit code 0`.
 fn run_line(run: &RunStatus) -> String {
     let cause = match run.cause {
         Cause::Schedule => "schedule",

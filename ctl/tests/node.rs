@@ -91,7 +91,7 @@ fn status() -> Value {
     json!({
         "node": {
             "hostname": "edge", "version": "0.1.0", "kernel": "6.12", "source": "factory", "fault": null,
-            "revision": 0, "uptime": 5.0, "storage": "data", "memory_total": 1, "memory_available": 1,
+            "revision": 0, "uptime": 5.0, "storage": "data", "storage_total": 3, "storage_free": 2, "memory_total": 1, "memory_available": 1,
             "addresses": [], "restarts": {},
         },
         "units": [{

@@ -70,10 +70,10 @@ impl Device {
 pub fn grow(mount_point: &Path) -> Result<(), GrowError> {
     let Some(name) = mounted_device(mount_point)? else { return Ok(()) };
     let device = Device::named(&name)?;
-    if let Some(disk) = device.disk() {
-        grow_partition(&disk?, &device)?;
-    }
-    grow_file_system(mount_point, device.number("size")? * 512)
+    // Whatever is wrong with the table: what the partition has already is used.
+    let table = device.disk().map_or(Ok(()), |disk| grow_partition(&disk?, &device));
+    grow_file_system(mount_point, device.number("size")? * 512)?;
+    table
 }
 
 /// `vda3` of a line of /proc/self/mounts that has an ext4 there.
@@ -119,13 +119,32 @@ fn grow_partition(disk: &Device, partition: &Device) -> Result<(), GrowError> {
     Ok(())
 }
 
-/// The copy first: while it is written the old table holds.
+/// The copy first: while it is written the old table holds. Of the first sector only the size in a protective MBR
+/// changes: a loader may be in it, and partitions of a hybrid one.
 fn write_table(disk: &File, table: &Table) -> io::Result<()> {
-    let (start, end) = (table.start(), table.end());
+    let (mut start, end) = (table.start(), table.end());
+    keep_first_sector(disk, &mut start)?;
     disk.write_all_at(&end, table.sectors * SECTOR - end.len() as u64)?;
     disk.sync_data()?;
     disk.write_all_at(&start, 0)?;
     disk.sync_data()
+}
+
+fn keep_first_sector(disk: &File, start: &mut [u8]) -> io::Result<()> {
+    let mut first = [0; SECTOR as usize];
+    disk.read_exact_at(&mut first, 0)?;
+    let is_protective = first.get(450) == Some(&0xEE) && first.get(462..510).is_some_and(is_zero);
+    if let (true, Some(size), Some(new)) = (is_protective, first.get_mut(458..462), start.get(458..462)) {
+        size.copy_from_slice(new);
+    }
+    if let Some(kept) = start.get_mut(..first.len()) {
+        kept.copy_from_slice(&first);
+    }
+    Ok(())
+}
+
+fn is_zero(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| *byte == 0)
 }
 
 fn grow_file_system(mount_point: &Path, size: u64) -> Result<(), GrowError> {
@@ -142,4 +161,27 @@ fn grow_file_system(mount_point: &Path, size: u64) -> Result<(), GrowError> {
         info!("the data partition has room for {} MiB now", (after.f_blocks * after.f_frsize) >> 20);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loader_and_a_hybrid_table_in_the_first_sector_stay() {
+        let path = std::env::temp_dir().join(format!("berth-grow-{}", std::process::id()));
+        let new = [9; SECTOR as usize];
+        for (other, size) in [(0, [9; 4]), (7, [1; 4])] {
+            let mut first = [0; SECTOR as usize];
+            first[..440].fill(3);
+            (first[450], first[470]) = (0xEE, other);
+            first[458..462].fill(1);
+            fs::write(&path, first).unwrap();
+            let mut start = new.to_vec();
+            keep_first_sector(&File::open(&path).unwrap(), &mut start).unwrap();
+            first[458..462].copy_from_slice(&size);
+            assert_eq!(start, first, "{other}");
+        }
+        fs::remove_file(&path).unwrap();
+    }
 }

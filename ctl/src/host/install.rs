@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use berth_units::gpt::{GptError, SECTOR, START_SECTORS, Table};
-use rustix::fs::{FallocateFlags, fallocate};
+use rustix::fs::{FallocateFlags, FlockOperation, fallocate, fcntl_lock};
 
 use crate::failure::{Cannot, Failure};
 
@@ -48,9 +48,12 @@ pub fn ensure_disk(image: &Path, disk: &Path) -> Result<(), Failure> {
             "without that file a new disk is made, and what is on its data partition is gone; --data names another",
         ));
     }
-    fs::remove_file(stamp(disk)).unwrap_or_default();
     let replace = || {
         let (from, to) = (File::open(image)?, OpenOptions::new().write(true).open(disk)?);
+        // QEMU locks what a machine runs from (fcntl_locking(2)).
+        fcntl_lock(&to, FlockOperation::NonBlockingLockExclusive)
+            .map_err(|_| io::Error::other("a machine is running from it"))?;
+        fs::remove_file(stamp(disk)).unwrap_or_default();
         parts.iter().try_for_each(|part| copy(&from, &to, part.start * SECTOR..part.end * SECTOR))
     };
     replace().and_then(|()| remember(image, disk)).map_err(cannot)

@@ -123,6 +123,8 @@ impl Supervisor {
         spec.process.argv.clone_from(&hook.exec);
         if let Some(user) = &hook.user {
             spec.process.user = User { user: user.clone(), groups: Vec::new() };
+            // Its directories stay those of the unit's user, which may be using them.
+            spec.mounts.iter_mut().for_each(|mount| mount.manner.own = false);
         }
         if matches!(spec.root.writable, Writable::Disk { .. }) {
             spec.root.writable = Writable::Tmpfs { size: UPPER_SIZE };

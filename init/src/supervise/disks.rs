@@ -61,16 +61,24 @@ pub fn identify(start: &[u8]) -> Option<Disk> {
     (at(1024 + 56, &0xEF53_u16.to_le_bytes()) && label(1024 + 120, DATA_LABEL)).then_some(Disk::Data)
 }
 
-/// Finds a disk of that kind among the kernel's block devices, the first by name.
+/// Finds a disk of that kind among the kernel's block devices: the first by name, those that can be taken out last.
 pub fn find(wanted: Disk) -> Result<Option<PathBuf>, Error> {
     let class = "/sys/class/block";
     let entries = fs::read_dir(class).map_err(|error| Error::Read(class, error))?;
     let mut names: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.file_name())).collect();
-    names.sort();
+    names.sort_by_cached_key(|name| (is_removable(&Path::new(class).join(name)), name.clone()));
     let devices = names.into_iter().map(|name| Path::new("/dev").join(name));
     Ok(devices
         .into_iter()
         .find(|device| read_start(device).and_then(|start| identify(&start)) == Some(wanted)))
+}
+
+/// sysfs-block(5), "removable"; a partition has its disk's.
+fn is_removable(entry: &Path) -> bool {
+    ["removable", "../removable"].iter().any(|file| {
+        let path = fs::canonicalize(entry).map(|entry| entry.join(file));
+        path.and_then(fs::read_to_string).is_ok_and(|text| text.trim() == "1")
+    })
 }
 
 /// A device without a medium, or one that cannot be read, is not ours.

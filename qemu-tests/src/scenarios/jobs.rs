@@ -90,7 +90,7 @@ fn by_hand(vm: &mut Vm) -> Outcome {
     let run = last(&flaky.runs)?;
     ensure_eq!((flaky.runs.len(), run.tries, run.code, run.success), (1, 3, Some(3), false));
     let text = vm.berth(&["status", "flaky"], b"")?.ok()?;
-    ensure!(text.contains("1 (asked), began ") && text.contains("tries 3: exit 3"), "{text}");
+    ensure!(text.contains("1 (asked), began ") && text.contains("tries 3: exit code 3"), "{text}");
     Ok(())
 }
 

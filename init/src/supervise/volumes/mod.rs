@@ -104,7 +104,12 @@ pub fn ensure_part(name: &Name, volume: &Path, path: &str) -> Result<PathBuf, Er
     let part =
         part_name(path).ok_or(io::ErrorKind::InvalidFilename).map_err(system("make a part of", name))?;
     let (made, making) = (volume.join(&part), volume.join(format!(".{part}.new")));
-    if !made.is_dir() {
+    // A link would lead anywhere on the node: what an import brings is not trusted.
+    let is_there = fs::symlink_metadata(&made).map(|found| found.is_dir());
+    if is_there.as_ref().is_ok_and(|is_directory| !is_directory) {
+        return Err(system("use a part of", name)(io::ErrorKind::NotADirectory));
+    }
+    if is_there.is_err() {
         fs::create_dir_all(&making).map_err(system("make a part of", name))?;
         File::open(&making).and_then(|made| note::mark_unseeded(&made)).map_err(system("note down", name))?;
         fs::rename(&making, &made).map_err(system("make a part of", name))?;
@@ -221,5 +226,21 @@ fn limit(directory: &File, name: &Name, volume: &Volume, kept: &Kept) -> Result<
             error!("volume '{name}': {why}; its old size stays");
             Ok(())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_is_no_part_of_a_volume() {
+        let volume = std::env::temp_dir().join(format!("berth-parts-{}", std::process::id()));
+        fs::create_dir_all(&volume).unwrap();
+        let name = Name::parse("app").unwrap();
+        let part = part_name("/srv/data").unwrap();
+        std::os::unix::fs::symlink("/", volume.join(&part)).unwrap();
+        assert!(ensure_part(&name, &volume, "/srv/data").is_err());
+        fs::remove_dir_all(&volume).unwrap();
     }
 }
