@@ -15,7 +15,8 @@ const KEEPER: &str = "[security]\nprofile = \"privileged\"\n\
 
 /// One that uses 48 MiB.
 fn write_eater(appliance: &Appliance, memory: &str) -> Outcome {
-    let top = "restart.policy = \"never\"\n";
+    // Its death is what is looked for, and no reason to return to the set before.
+    let top = "restart.policy = \"never\"\nupdate.on_failure = \"hold\"\n";
     let memory = format!("[memory]\n{memory}\n");
     Ok(appliance.unit("eater", &probe_unit_with(top, &["eat-memory", "48"], &memory))?)
 }
