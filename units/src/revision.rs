@@ -17,7 +17,7 @@ mod trial;
 
 pub use boot::{BOOTS_MAX, Counter, Decision, LastEnd, Run, SlotDeed, Slots, boot_decision};
 pub use files::{Lock, Meta};
-pub use head::{BAD_MAX, Bad, FORMAT, Head, Slot, TrialNote, set_aside};
+pub use head::{BAD_MAX, Bad, FORMAT, Head, Slot, TrialNote, is_set_aside, set_aside};
 pub use keep::{KEEP, removable};
 pub use trial::{Gate, Progress, Standing, Step, is_excused, standing, trial_step};
 

@@ -6,12 +6,15 @@
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
-use super::Reason;
+use super::{KEEP, Reason};
 
 /// `format` of this berth.
 pub const FORMAT: u64 = 1;
 /// Failed revisions that are remembered, the newest of them.
 pub const BAD_MAX: usize = 64;
+
+/// Between the name of the file and a number.
+const SET_ASIDE: &str = ".unreadable-";
 
 /// The file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -38,6 +41,9 @@ pub struct Head {
     /// All volumes are to be removed before the next boot starts a unit.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub without_volumes: bool,
+    /// Which one was good is not known. Until one is found good no volume is discarded.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub lost: bool,
     /// How the trial goes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trial: Option<TrialNote>,
@@ -110,6 +116,7 @@ impl Default for Head {
             pinned: Vec::new(),
             by_hand: String::new(),
             without_volumes: false,
+            lost: false,
             trial: None,
             slot: None,
             bad: Vec::new(),
@@ -140,8 +147,19 @@ impl Head {
         self.trying.unwrap_or(self.good)
     }
 
-    /// A revision is on trial from now on; one that was is given up without a verdict.
-    pub fn begin(&mut self, revision: u64, note: TrialNote) {
+    /// In place of one that cannot be read: nobody knows which of the revisions that are `present` was good, so all of
+    /// them stay, and what lies in the folder of units put there by hand (its hash) is not news.
+    pub fn in_place_of_lost(present: Vec<u64>, by_hand: String) -> Self {
+        let last = present.iter().copied().max().unwrap_or_default();
+        Self { last, pinned: present, by_hand, lost: true, ..Self::default() }
+    }
+
+    /// A revision is on trial from now on; one that was is given up without a verdict. It may have broken units itself:
+    /// those that were failing before it are excused, and no others.
+    pub fn begin(&mut self, revision: u64, mut note: TrialNote) {
+        if let (Some(_), Some(given_up)) = (self.trying, &mut self.trial) {
+            note.excused = std::mem::take(&mut given_up.excused);
+        }
         self.last = self.last.max(revision);
         self.forget_slot();
         self.trying = Some(revision);
@@ -169,7 +187,16 @@ impl Head {
             self.before.push(self.good);
         }
         self.good = revision;
+        self.lost = false;
+        self.forget_old();
         self.end();
+    }
+
+    /// Of those that are not kept on the disk nothing has to be known.
+    fn forget_old(&mut self) {
+        let newer = self.before.split_off(self.before.len().saturating_sub(KEEP));
+        self.before.retain(|one| self.pinned.contains(one));
+        self.before.extend(newer);
     }
 
     /// The trial has failed.
@@ -224,5 +251,10 @@ impl Head {
 /// The name under which a head that cannot be read is kept, beside that which takes its place; `free` tells whether
 /// nothing has that name.
 pub fn set_aside(name: &str, free: impl Fn(&str) -> bool) -> Option<String> {
-    (1..1000).map(|number| format!("{name}.unreadable-{number}")).find(|name| free(name))
+    (1..1000).map(|number| format!("{name}{SET_ASIDE}{number}")).find(|name| free(name))
+}
+
+/// Whether `found` is such a name.
+pub fn is_set_aside(name: &str, found: &str) -> bool {
+    found.strip_prefix(name).is_some_and(|rest| rest.starts_with(SET_ASIDE))
 }

@@ -38,6 +38,7 @@ fn a_head_is_read_as_it_was_written() {
     head.pinned = vec![2];
     head.by_hand = "abc".into();
     head.without_volumes = true;
+    head.lost = true;
     let text = head.print().unwrap();
     assert_eq!(Head::parse(&text).unwrap(), head, "{text}");
     assert_eq!(Head::parse(&Head::default().print().unwrap()).unwrap(), Head::default());
@@ -60,6 +61,45 @@ fn an_unreadable_head_is_kept_under_a_free_name() {
     assert_eq!(set_aside("head.toml", |_| true).unwrap(), "head.toml.unreadable-1");
     assert_eq!(set_aside("head.toml", |name| name.ends_with("-3")).unwrap(), "head.toml.unreadable-3");
     assert_eq!(set_aside("head.toml", |_| false), None);
+    for (found, is) in [("head.toml.unreadable-2", true), ("head.toml", false), (".head.tmp", false)] {
+        assert_eq!(is_set_aside("head.toml", found), is, "{found}");
+    }
+}
+
+#[test]
+fn after_a_lost_head_everything_stays_until_one_is_good() {
+    let mut head = Head::in_place_of_lost(vec![3, 7, 5], "abc".into());
+    assert_eq!((head.good, head.last, head.by_hand.as_str(), head.lost), (0, 7, "abc", true));
+    assert_eq!(removable(&head, &[3, 5, 7].into()), [0; 0]);
+    head.begin(8, TrialNote::default());
+    head.fail(&Reason::Panic, "at");
+    assert!(head.lost, "the factory's was not found good by that");
+    head.begin(9, TrialNote::default());
+    head.commit();
+    assert!(!head.lost);
+    assert_eq!(removable(&head, &[3, 5, 7, 8, 9].into()), [8]);
+}
+
+#[test]
+fn what_a_trial_has_broken_is_not_excused_from_the_next_one() {
+    let note = |unit: &str| TrialNote { excused: vec![unit.to_owned()], ..TrialNote::default() };
+    let mut head = Head::default();
+    head.begin(1, note("db"));
+    head.begin(2, note("web"));
+    assert_eq!(head.trial.as_ref().unwrap().excused, ["db"]);
+    head.commit();
+    head.begin(3, note("web"));
+    assert_eq!(head.trial.as_ref().unwrap().excused, ["web"]);
+}
+
+#[test]
+fn good_ones_of_long_ago_are_forgotten_unless_they_are_pinned() {
+    let mut head = Head { pinned: vec![2], ..Head::default() };
+    (1..=100).for_each(|revision| head.settle(revision));
+    assert_eq!(head.before, [2, 95, 96, 97, 98, 99]);
+    assert_eq!(head.one_before(), Some(99));
+    // None that is forgotten was kept.
+    assert_eq!(removable(&head, &[2, 94, 95, 100].into()), [94]);
 }
 
 #[test]
