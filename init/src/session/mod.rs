@@ -130,6 +130,10 @@ pub fn run(connection: OwnedFd, request: OwnedFd, root: &Path) -> Result<(), Ses
     let request = match read_request(request) {
         Ok(Request::Store { revision, applied }) => {
             let stored = store::store(&root.join("data"), &revision);
+            if let Err(error) = &stored {
+                // Nobody waits for the answer where the set was put there by hand.
+                crate::error!("cannot store the revision: {error}; nothing was changed");
+            }
             let numbered = |revision| control::Applied { revision, ..applied };
             return answer(connection, stored.map(numbered));
         }
