@@ -271,7 +271,7 @@ impl Supervisor {
         self.end_waits_for_servers();
         volumes::settle(&self.set.declared);
         // While another one is on trial nothing is deleted that the good revision may need again.
-        let is_final = self.set.fault.is_none() && self.head.trying.is_none();
+        let is_final = self.set.fault.is_none() && self.head.trying.is_none() && !self.head.lost;
         self.observed.volumes = if is_final { volumes::all() } else { BTreeMap::new() };
         // What netd has made already is not asked for again: of a large node that takes it seconds.
         let is_made = self.observed.networks.values().all(|seen| *seen == NetworkSeen::Up);

@@ -7,7 +7,7 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use berth_units::revision::{Head, Meta, set_aside};
+use berth_units::revision::{Head, Meta, is_set_aside, set_aside};
 
 use crate::session::store::numbers;
 
@@ -71,6 +71,12 @@ pub fn keep_unreadable(dir: &Path) -> io::Result<String> {
     Ok(name)
 }
 
+/// Whether one that could not be read is kept.
+pub fn is_unreadable_kept(dir: &Path) -> bool {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.into_iter().any(|entry| entry.file_name().to_str().is_some_and(|name| is_set_aside(HEAD, name)))
+}
+
 /// Numbers of the revisions that are there; none where they cannot be listed.
 pub fn present(dir: &Path) -> Vec<u64> {
     numbers(dir).unwrap_or_default()
@@ -115,6 +121,7 @@ mod tests {
             write(&dir, &head, true).unwrap();
             assert_eq!(read(&dir), Found::Head(Box::new(head)));
         }
+        assert!(!is_unreadable_kept(&dir));
         for (at, text) in ["good = [", "good = \"x\""].into_iter().enumerate() {
             fs::write(dir.join(HEAD), text).unwrap();
             assert!(matches!(read(&dir), Found::Unreadable(_)), "{text}");
@@ -122,7 +129,22 @@ mod tests {
             assert_eq!(name, format!("head.toml.unreadable-{}", at + 1));
             assert_eq!(fs::read_to_string(dir.join(name)).unwrap(), text);
             assert_eq!(read(&dir), Found::Absent);
+            // What a power cut leaves before another one is written.
+            assert!(is_unreadable_kept(&dir));
         }
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_head_that_cannot_be_written_leaves_the_one_before() {
+        let dir = std::env::temp_dir().join(format!("berth-full-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        let head = Head { good: 3, ..Head::default() };
+        write(&dir, &head, true).unwrap();
+        // Stands for a full disk.
+        fs::create_dir(dir.join(".head.tmp")).unwrap();
+        assert!(write(&dir, &Head { good: 4, ..Head::default() }, true).is_err());
+        assert_eq!(read(&dir), Found::Head(Box::new(head)));
         fs::remove_dir_all(dir).unwrap();
     }
 

@@ -102,11 +102,12 @@ impl Supervisor {
         }
         notice!("asked to return to revision {target}");
         if target == self.head.good {
-            self.head.end();
-            self.write_head();
+            let mut head = self.head.clone();
+            head.end();
+            self.replace_head(head).or_else(refused)?;
             self.take_good();
         } else {
-            self.begin_trial(target, meta.digest, set);
+            self.begin_trial(target, meta.digest, set).or_else(refused)?;
         }
         Ok(applied)
     }
@@ -118,11 +119,12 @@ impl Supervisor {
         if keep && !head::present(Path::new(REVISIONS_DIR)).contains(&revision) {
             return refused(format!("there is no revision {revision}: 'berth history' lists them"));
         }
-        self.head.pinned.retain(|one| *one != revision);
+        let mut head = self.head.clone();
+        head.pinned.retain(|one| *one != revision);
         if keep {
-            self.head.pinned.push(revision);
+            head.pinned.push(revision);
         }
-        self.write_head();
+        self.replace_head(head).or_else(refused)?;
         self.remove_old();
         Ok(json!({}))
     }
@@ -130,9 +132,10 @@ impl Supervisor {
     /// The factory revision is good from now on: nobody asks its units first.
     pub(super) fn ask_reset(&mut self, volumes: bool) -> Result<Value, Fault> {
         notice!("asked to return to the factory revision{}", if volumes { ", without volumes" } else { "" });
-        self.head.without_volumes = volumes;
-        self.head.settle(0);
-        self.write_head();
+        let mut head = self.head.clone();
+        head.without_volumes = volumes;
+        head.settle(0);
+        self.replace_head(head).or_else(refused)?;
         if volumes {
             return self.ask_shutdown(Then::Reboot);
         }

@@ -12,12 +12,12 @@ use berth_units::revision::{
     Head, LastEnd, Lock, Meta, Progress, Reason, Slots, TrialNote, boot_decision, is_excused, removable,
 };
 use berth_units::time::rfc3339;
-use berth_units::wire::control::Applied;
+use berth_units::wire::control::{Applied, Then};
 
 use super::boots::{self, Line};
 use super::head::{self, Found, REVISIONS_DIR};
 use super::source::{self, Set};
-use super::{Supervisor, clock, records, trial, volumes};
+use super::{Supervisor, clock, records, volumes};
 use crate::kmsg::Chain;
 use crate::session::Request;
 use crate::session::store::{self, Revision};
@@ -29,6 +29,8 @@ pub const OS: &str = env!("CARGO_PKG_VERSION");
 const BOOTS: &str = "/data/boots.log";
 /// Notes of this boot, in RAM.
 const RUN_DIR: &str = "/run/berth";
+/// Why the factory's runs after a head was lost.
+const LOST: &str = "which revision was good is not known: the factory's runs, and no volume is discarded";
 /// It was decided which revision this boot runs.
 const DECIDED: &str = "boot-decided";
 
@@ -45,25 +47,37 @@ impl Supervisor {
     /// Reads the head, decides what runs, and puts it in force.
     pub(super) fn open_revisions(&mut self) {
         head::remove_rubbish(dir());
-        let fresh =
-            || Head { last: head::present(dir()).into_iter().max().unwrap_or_default(), ..Head::default() };
+        let without = self.find_head();
+        self.decide_boot();
+        let has_head = without.is_none();
+        let set = without.unwrap_or_else(|| self.read_current());
+        self.take_set(set);
+        self.take_up();
+        if has_head {
+            self.take_by_hand(false);
+        }
+    }
+
+    /// Reads the head, or makes one; where none can be made, the set that runs without.
+    fn find_head(&mut self) -> Option<Set> {
         match head::read(dir()) {
             Found::Head(head) => self.head = *head,
-            Found::Absent => {
-                self.head = fresh();
-                self.adopt_by_hand();
+            // The power was cut before another one was written.
+            Found::Absent if head::is_unreadable_kept(dir()) => {
+                self.head = in_place_of_lost();
                 self.write_head();
             }
+            Found::Absent => {
+                let last = head::present(dir()).into_iter().max().unwrap_or_default();
+                self.head = Head { last, ..Head::default() };
+                return self.adopt_by_hand();
+            }
             Found::Unreadable(why) => {
-                self.head = fresh();
+                self.head = in_place_of_lost();
                 self.set_head_aside(&why);
             }
         }
-        self.decide_boot();
-        let set = self.read_current();
-        self.take_set(set);
-        self.take_up();
-        self.take_by_hand(false);
+        None
     }
 
     fn set_head_aside(&mut self, why: &str) {
@@ -85,8 +99,8 @@ impl Supervisor {
 
     /// Once a boot: what the head says about this one, and what becomes of a trial under way.
     fn decide_boot(&mut self) {
-        if records::read::<bool>(Path::new(RUN_DIR), DECIDED).is_some() {
-            return;
+        if let Some(is_done) = records::read::<bool>(Path::new(RUN_DIR), DECIDED) {
+            return self.finish_reset(is_done);
         }
         let (last, text) = match self.lasting {
             true => boots::last_end(Path::new(BOOTS)),
@@ -97,13 +111,14 @@ impl Supervisor {
             error!("revision {trying} has failed: {reason}; back to revision {}", self.head.good);
         }
         let mut head = decision.head;
-        if std::mem::take(&mut head.without_volumes) {
+        let had_volumes = std::mem::take(&mut head.without_volumes);
+        if had_volumes {
             volumes::put_all_away();
         }
-        if head != self.head {
+        let is_written = head == self.head || {
             self.head = head;
-            self.write_head();
-        }
+            self.write_head()
+        };
         self.note_boot(Line {
             os: Some(OS.to_owned()),
             revision: Some(self.head.current()),
@@ -111,8 +126,26 @@ impl Supervisor {
             intent: None,
             ..Line::default()
         });
-        if let Err(error) = records::write(Path::new(RUN_DIR), DECIDED, &true, false) {
+        if let Err(error) = records::write(Path::new(RUN_DIR), DECIDED, &(is_written || !had_volumes), false)
+        {
             error!("{}; ignoring", Chain(&error));
+        }
+    }
+
+    /// A head that wants volumes removed after it was decided what this boot does; `is_done`: the disk knows of those
+    /// that were removed.
+    fn finish_reset(&mut self, is_done: bool) {
+        if !self.head.without_volumes {
+            return;
+        }
+        if !is_done {
+            self.head.without_volumes = false;
+            self.write_head();
+            return;
+        }
+        // The supervisor before this one has died before it asked for the boot that removes them.
+        if let Err(fault) = self.ask_shutdown(Then::Reboot) {
+            error!("cannot reboot to remove the volumes: {fault:?}; the next boot does it");
         }
     }
 
@@ -128,32 +161,50 @@ impl Supervisor {
     pub(super) fn note_end(&mut self) {
         if let (Some(progress), Some(note)) = (&self.progress, &mut self.head.trial) {
             note.spent = progress.taken(clock::now()).as_secs();
+        }
+        // There may be room by now for what could not be written before.
+        if matches!(head::read(dir()), Found::Head(found) if *found != self.head) {
             self.write_head();
         }
         let intent = self.asked_end.map_or("shutdown", |then| match then {
-            berth_units::wire::control::Then::Reboot => "reboot",
-            berth_units::wire::control::Then::Poweroff => "poweroff",
+            Then::Reboot => "reboot",
+            Then::Poweroff => "poweroff",
         });
         self.note_boot(Line { intent: Some(intent.to_owned()), ..Line::default() });
     }
 
-    /// The head, as it has to be found by whoever comes next.
-    pub(super) fn write_head(&self) {
+    /// The head, as it has to be found by whoever comes next; whether it will be.
+    pub(super) fn write_head(&self) -> bool {
+        let written = self.put_on_disk(&self.head);
+        if let Err(why) = &written {
+            error!("{why}; the next boot may run another revision");
+        }
+        written.is_ok()
+    }
+
+    /// Another head: on the disk first. Why the one before stays, where it does.
+    pub(super) fn replace_head(&mut self, head: Head) -> Result<(), String> {
+        self.put_on_disk(&head)?;
+        self.head = head;
+        Ok(())
+    }
+
+    fn put_on_disk(&self, head: &Head) -> Result<(), String> {
         if !self.head_lasts {
-            return;
+            return Ok(());
         }
-        if let Err(error) = head::write(dir(), &self.head, self.lasting) {
-            error!(
-                "cannot write '{REVISIONS_DIR}/head.toml': {error}; the next boot may run another revision"
-            );
-        }
+        head::write(dir(), head, self.lasting)
+            .map_err(|error| format!("cannot write '{REVISIONS_DIR}/head.toml': {error}"))
     }
 
     /// What is to run now; where that cannot be read, what ran before it.
     pub(super) fn read_current(&mut self) -> Set {
         let current = self.head.current();
         let why = match source::read_revision(current) {
-            Ok(set) => return set,
+            Ok(set) => {
+                let is_lost = self.head.lost && self.head.trying.is_none();
+                return Set { fault: is_lost.then(|| LOST.to_owned()), ..set };
+            }
             Err(why) => why,
         };
         if self.head.trying.is_some() {
@@ -179,39 +230,58 @@ impl Supervisor {
             self.head.by_hand.clone_from(&meta.set);
         }
         match source::read_revision(newest) {
-            Ok(set) => self.begin_trial(newest, meta.digest, set),
+            Ok(set) => {
+                if let Err(why) = self.begin_trial(newest, meta.digest, set) {
+                    self.stay(format!("revision {newest} cannot be put on trial: {why}"));
+                }
+            }
             Err(why) => {
-                error!("revision {newest} cannot be read: {why}; nothing was changed");
                 self.head.last = newest;
                 self.write_head();
+                self.stay(format!("revision {newest} cannot be read: {why}"));
             }
         }
     }
 
-    /// A revision is on trial from now on: the head says so first.
-    pub(super) fn begin_trial(&mut self, revision: u64, digest: String, set: Set) {
+    /// Goes on with what runs, and says why nothing better does.
+    fn stay(&mut self, why: String) {
+        error!("{why}; nothing was changed");
+        self.take_set(Set { fault: Some(why), ..self.set.clone() });
+    }
+
+    /// A revision is on trial from now on: the head says so first. Why it is not, where nothing was changed.
+    pub(super) fn begin_trial(&mut self, revision: u64, digest: String, set: Set) -> Result<(), String> {
         let failing = |name: &&Name| {
             let unit = self.set.declared.units.get(*name);
             unit.zip(self.observed.units.get(*name)).is_some_and(|(unit, seen)| is_excused(unit, seen))
         };
         let excused = set.declared.units.keys().filter(failing).map(ToString::to_string).collect();
         let deadline = set.declared.units.values().map(|unit| unit.update.deadline.as_secs()).max();
+        let mut head = self.head.clone();
         // Whoever had it written has insisted, or it has never failed.
-        self.head.forgive(&digest);
+        head.forgive(&digest);
         let started = now_text();
         let deadline = deadline.unwrap_or_default();
-        self.head.begin(revision, TrialNote { started, deadline, digest, excused, ..TrialNote::default() });
-        self.write_head();
-        notice!("revision {revision} is on trial; {} is good", self.head.good);
+        head.begin(revision, TrialNote { started, deadline, digest, excused, ..TrialNote::default() });
         let runs = self.observed.units.iter().map(|(name, seen)| (name.clone(), seen.record.runs)).collect();
+        let before = self.progress.clone();
+        // First of all: a trial that the head does not know does no harm, one whose runs are not known would.
         self.keep_progress(Progress { revision, began: clock::now(), runs, ..Progress::default() });
+        if let Err(why) = self.replace_head(head) {
+            match before {
+                Some(before) => self.keep_progress(before),
+                None => self.forget_progress(),
+            }
+            return Err(why);
+        }
+        notice!("revision {revision} is on trial; {} is good", self.head.good);
         self.take_set(set);
+        Ok(())
     }
 
     /// Puts the good revision in force again.
     pub(super) fn take_good(&mut self) {
-        trial::forget();
-        self.progress = None;
+        self.forget_progress();
         let set = self.read_current();
         self.take_set(set);
         self.remove_old();
@@ -237,22 +307,29 @@ impl Supervisor {
         Revision { files, lock, meta, after: self.head.last }
     }
 
-    /// The first head of a node whose set was put there before there were revisions: that set is good.
-    fn adopt_by_hand(&mut self) {
-        let Some((hash, found)) = source::read_by_hand() else {
-            return;
-        };
+    /// The first head of a node whose set was put there before there were revisions: that set is good. Where it cannot
+    /// be stored it runs all the same, and no head speaks against the next attempt.
+    fn adopt_by_hand(&mut self) -> Option<Set> {
         // What cannot be taken is said when it is looked at the next time.
-        let Ok(found) = found else { return };
-        let revision = self.as_revision(found, BY_HAND, String::new());
-        match store::store(Path::new(super::disks::DATA_DIR), &revision) {
-            Ok(number) => {
-                notice!("the set in '{}' is revision {number}", source::DATA_UNITS);
-                self.head.settle(number);
-                self.head.by_hand = hash;
+        if let Some((hash, Ok(found))) = source::read_by_hand() {
+            let declared = found.declared.clone();
+            let revision = self.as_revision(found, BY_HAND, String::new());
+            match store::store(Path::new(super::disks::DATA_DIR), &revision) {
+                Ok(number) => {
+                    notice!("the set in '{}' is revision {number}", source::DATA_UNITS);
+                    self.head.settle(number);
+                    self.head.by_hand = hash;
+                }
+                Err(error) => {
+                    let why = format!("cannot make a revision of '{}': {error}", source::DATA_UNITS);
+                    error!("{why}; its units run, the next start tries again");
+                    self.head.lost = true;
+                    return Some(Set { revision: 0, declared, origin: "data", hash, fault: Some(why) });
+                }
             }
-            Err(error) => error!("cannot make a revision of '{}': {error}", source::DATA_UNITS),
         }
+        self.write_head();
+        None
     }
 
     /// Has the set that somebody has put there made a revision, once; `now`: it was put there this moment.
@@ -275,7 +352,8 @@ impl Supervisor {
 
     /// Starts the process that writes it; why not, where not.
     fn have_stored(&mut self, found: source::Found) -> Option<String> {
-        if found.hash == self.set.hash && self.set.origin == "data" {
+        // One that runs without a number has to get one.
+        if found.hash == self.set.hash && self.set.revision != 0 {
             self.head.by_hand = found.hash;
             self.write_head();
             self.take_set(Set { fault: None, ..self.set.clone() });
@@ -292,6 +370,12 @@ impl Supervisor {
         });
         started.err()
     }
+}
+
+/// What stands for a head that nobody can read.
+fn in_place_of_lost() -> Head {
+    let by_hand = source::read_by_hand().map_or_else(String::new, |(hash, _)| hash);
+    Head::in_place_of_lost(head::present(dir()), by_hand)
 }
 
 /// `from` of a set that was put there.

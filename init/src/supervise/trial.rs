@@ -18,11 +18,6 @@ use crate::{error, notice};
 const RUN_DIR: &str = "/run/berth";
 const PROGRESS: &str = "trial";
 
-/// Forgets a trial that is over.
-pub fn forget() {
-    records::remove(Path::new(RUN_DIR), PROGRESS);
-}
-
 impl Supervisor {
     /// Looks at the trial, if there is one. `true`: something else is to be planned from now on.
     pub(super) fn judge(&mut self) -> bool {
@@ -58,13 +53,15 @@ impl Supervisor {
 
     fn commit(&mut self, revision: u64) {
         self.head.commit();
-        self.write_head();
+        let is_written = self.write_head();
         notice!("revision {revision} is good");
-        self.progress = None;
-        forget();
-        // Nothing that the revision before it needs was deleted until now.
-        self.observed.volumes = if self.set.fault.is_none() { volumes::all() } else { BTreeMap::new() };
-        self.remove_old();
+        self.forget_progress();
+        // Nothing that the revision before it needs was deleted until now; nor is it while the disk calls that one good.
+        let is_final = is_written && self.set.fault.is_none();
+        self.observed.volumes = if is_final { volumes::all() } else { BTreeMap::new() };
+        if is_written {
+            self.remove_old();
+        }
     }
 
     /// How far the trial is: as this supervisor knows, as the one before wrote down, or from the beginning of the boot.
@@ -78,6 +75,12 @@ impl Supervisor {
             spent: std::time::Duration::from_secs(spent),
             ..Progress::default()
         })
+    }
+
+    /// The trial is over.
+    pub(super) fn forget_progress(&mut self) {
+        records::remove(Path::new(RUN_DIR), PROGRESS);
+        self.progress = None;
     }
 
     pub(super) fn keep_progress(&mut self, progress: Progress) {
