@@ -191,6 +191,45 @@ fn redirects() {
     bench.verified();
 }
 
+/// The host that a redirect leads to gets no password, and does not say where one goes.
+#[test]
+fn another_host_asks_for_a_password() {
+    for challenge in ["Basic realm=\"x\"", "Bearer realm=\"http://HOST/token\""] {
+        let stolen = Arc::new(AtomicUsize::new(0));
+        let seen = stolen.clone();
+        let (thief, log) = serve(move |asked| {
+            seen.fetch_add(asked.header("authorization").map_or(0, |_| 1), Ordering::Relaxed);
+            let host = asked.header("host").unwrap();
+            Answer::new(401, "").with("WWW-Authenticate", challenge.replace("HOST", host))
+        });
+        let (address, _) = serve(move |_| Answer::new(307, "").with("Location", format!("http://{thief}/x")));
+        let mut bench = Bench::new("thief", &address);
+        bench.settings.credentials = Some(Credentials { user: "u".to_owned(), password: "p".to_owned() });
+        bench.refused(&["refuses access"]);
+        assert_eq!(*log.lock().unwrap(), ["/x"]);
+        assert_eq!(stolen.load(Ordering::Relaxed), 0);
+    }
+}
+
+/// From plain HTTP to TLS: an error, as nothing is trusted here and nobody answers there.
+#[test]
+fn a_redirect_from_plain_http_to_tls() {
+    let (nobody, _) = serve(|_| Answer::new(200, ""));
+    let target = format!("https://{nobody}/x");
+    let (address, _) = serve(move |_| Answer::new(307, "").with("Location", target.clone()));
+    Bench::new("to-tls", &address).refused(&["127.0.0.1"]);
+}
+
+#[test]
+fn documents_that_trickle() {
+    let layout = image();
+    let (address, _) =
+        serve(move |asked| Answer { drip: Some(Duration::from_millis(50)), ..honest(&layout, asked) });
+    let mut bench = Bench::new("trickle", &address);
+    (bench.settings.idle, bench.settings.tries) = (Duration::from_millis(500), 1);
+    bench.refused(&["the connection to", "it is too slow"]);
+}
+
 #[test]
 fn authorization() {
     let basic = "Basic realm=\"x\"";

@@ -1,8 +1,8 @@
 //! Requests to one registry or mirror: authorization, redirects, and what its answers mean.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ureq::http::Response;
 use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, parse_pem};
@@ -16,6 +16,10 @@ use berth_units::Reference;
 const MAX_REDIRECTS: usize = 5;
 /// Longest answer of a token service, bytes.
 const MAX_TOKEN: u64 = 1 << 20;
+/// Longest answer of an error, bytes.
+const MAX_ERROR: u64 = 64 << 10;
+/// How many times the longest silence a short body may take as a whole.
+const MAX_SILENCES: u32 = 4;
 /// Longest text of an error that is shown, characters.
 const MAX_WHY: usize = 300;
 
@@ -32,6 +36,7 @@ pub struct Endpoint {
     query: String,
     credentials: Option<Credentials>,
     plain: bool,
+    idle: Duration,
     /// Value of `Authorization`, once it is known.
     authorization: Mutex<Option<String>>,
 }
@@ -50,6 +55,7 @@ pub fn endpoints(reference: &Reference, settings: &Settings) -> Result<Vec<Endpo
             query: if mirror { format!("?ns={}", percent(registry)) } else { String::new() },
             credentials: settings.credentials.clone().filter(|_| !mirror),
             plain,
+            idle: settings.idle,
             authorization: Mutex::new(None),
         })
     };
@@ -74,15 +80,13 @@ fn agent(settings: &Settings, plain: bool) -> Result<Agent, RegistryError> {
         .timeout_recv_response(Some(settings.idle))
         .timeout_per_read(Some(settings.idle))
         .timeout_per_write(Some(settings.idle));
-    if plain {
-        return Ok(builder.build().new_agent());
-    }
+    // Also where plain HTTP is spoken: a redirect or a token service may lead to TLS.
     let refused = |what| move |error| RegistryError::Certificates(what, Box::new(error));
     let roots = certificates(&settings.roots).map_err(refused("root certificates"))?;
-    if roots.is_empty() {
+    if roots.is_empty() && !plain {
         return Err(RegistryError::NoRoots);
     }
-    let client = settings.client.as_ref().map(|(chain, key)| {
+    let client = settings.client.as_ref().filter(|_| !plain).map(|(chain, key)| {
         let chain = certificates(chain).map_err(refused("client certificate"))?;
         let key = PrivateKey::from_pem(key).map_err(refused("key of the client certificate"))?;
         Ok::<_, RegistryError>(ClientCert::new_with_certs(&chain, key))
@@ -111,16 +115,17 @@ impl Endpoint {
         let mut asked = false;
         loop {
             let authorization = self.lock().clone();
-            let mut response = self.follow(&url, headers, authorization.as_deref())?;
+            let (mut response, ours) = self.follow(&url, headers, authorization.as_deref())?;
             match response.status().as_u16() {
                 200 | 206 => return Ok(response),
-                401 if !asked => {
+                // Not what another host asks for: it would say where the password goes.
+                401 if !asked && ours => {
                     asked = true;
                     self.authorize(&response)?;
                 }
                 401 | 403 => {
                     let (host, repository) = (self.host.clone(), self.repository.clone());
-                    return Err(RegistryError::Denied { host, repository, why: why(&mut response) });
+                    return Err(RegistryError::Denied { host, repository, why: self.why(&mut response) });
                 }
                 404 => return Err(self.not_found(path)),
                 status @ (429 | 500..=599) => {
@@ -129,32 +134,33 @@ impl Endpoint {
                     return Err(RegistryError::Busy { host: self.host.clone(), status, after });
                 }
                 status => {
-                    let why = why(&mut response);
+                    let why = self.why(&mut response);
                     return Err(RegistryError::Status { host: self.host.clone(), status, why });
                 }
             }
         }
     }
 
-    /// Follows redirects. Authorization stays with the host it is for.
+    /// Follows redirects. Authorization stays with the host it is for; tells whether the answer is that host's.
     fn follow(
         &self,
         url: &str,
         headers: &[(&str, &str)],
         authorization: Option<&str>,
-    ) -> Result<Response<Body>, RegistryError> {
+    ) -> Result<(Response<Body>, bool), RegistryError> {
         let mut url = url.to_owned();
         for _ in 0..=MAX_REDIRECTS {
+            let ours = origin(&url) == self.origin;
             let mut request = self.agent.get(&url);
             for (name, value) in headers {
                 request = request.header(*name, *value);
             }
-            if let Some(value) = authorization.filter(|_| origin(&url) == self.origin) {
+            if let Some(value) = authorization.filter(|_| ours) {
                 request = request.header("authorization", value);
             }
             let response = request.call().map_err(|error| self.connection(error))?;
             if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
-                return Ok(response);
+                return Ok((response, ours));
             }
             let target = header(&response, "location").unwrap_or_default();
             url = self.resolve(&url, target)?;
@@ -223,12 +229,10 @@ impl Endpoint {
             }
             _ => {
                 let (host, repository) = (self.host.clone(), self.repository.clone());
-                return Err(RegistryError::Denied { host, repository, why: why(&mut response) });
+                return Err(RegistryError::Denied { host, repository, why: self.why(&mut response) });
             }
         }
-        let mut bytes = Vec::new();
-        let read = response.body_mut().as_reader().take(MAX_TOKEN).read_to_end(&mut bytes);
-        read.map_err(|source| RegistryError::Broken { host: self.host.clone(), source })?;
+        let bytes = self.read_soon(&mut response, MAX_TOKEN)?;
         let token: Option<Token> = serde_json::from_slice(&bytes).ok();
         let token =
             token.and_then(Token::text).ok_or_else(|| self.protocol("its token is none".to_owned()))?;
@@ -256,6 +260,31 @@ impl Endpoint {
         RegistryError::NotFound { host: self.host.clone(), repository: self.repository.clone(), what }
     }
 
+    /// A short body, or the start of a longer one. Each read bounds a silence, and this a trickle: the store is locked.
+    pub fn read_soon(&self, response: &mut Response<Body>, limit: u64) -> Result<Vec<u8>, RegistryError> {
+        let broken = |source| RegistryError::Broken { host: self.host.clone(), source };
+        let end = Instant::now() + self.idle.saturating_mul(MAX_SILENCES);
+        let mut reader = response.body_mut().as_reader().take(limit);
+        let (mut bytes, mut buffer) = (Vec::new(), vec![0; 16 << 10]);
+        loop {
+            let count = reader.read(&mut buffer).map_err(broken)?;
+            let Some(read) = buffer.get(..count).filter(|read| !read.is_empty()) else { return Ok(bytes) };
+            bytes.extend_from_slice(read);
+            if Instant::now() >= end {
+                return Err(broken(io::Error::new(io::ErrorKind::TimedOut, "it is too slow")));
+            }
+        }
+    }
+
+    /// What the registry says itself: the first message of its errors (distribution-spec, "Error Codes").
+    fn why(&self, response: &mut Response<Body>) -> Option<String> {
+        let bytes = self.read_soon(response, MAX_ERROR).ok()?;
+        let value: serde_json::Value = serde_json::from_slice(&bytes).ok()?;
+        let text = value.pointer("/errors/0/message").or(value.pointer("/details"))?.as_str()?;
+        let text: String = text.chars().take(MAX_WHY).collect();
+        Some(text).filter(|text| !text.is_empty())
+    }
+
     /// Something that is against the protocol.
     pub fn protocol(&self, what: String) -> RegistryError {
         RegistryError::Protocol { host: self.host.clone(), what }
@@ -272,16 +301,6 @@ fn origin(url: &str) -> &str {
     let start = url.find("://").map_or(0, |at| at + 3);
     let end = url.get(start..).and_then(|rest| rest.find(['/', '?', '#'])).map_or(url.len(), |at| start + at);
     url.get(..end).unwrap_or(url)
-}
-
-/// What the registry says itself: the first message of its errors (distribution-spec, "Error Codes").
-fn why(response: &mut Response<Body>) -> Option<String> {
-    let mut bytes = Vec::new();
-    response.body_mut().as_reader().take(64 << 10).read_to_end(&mut bytes).ok()?;
-    let value: serde_json::Value = serde_json::from_slice(&bytes).ok()?;
-    let text = value.pointer("/errors/0/message").or(value.pointer("/details"))?.as_str()?;
-    let text: String = text.chars().take(MAX_WHY).collect();
-    Some(text).filter(|text| !text.is_empty())
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! A whole image: manifest, configuration, layers, and into the store.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 
@@ -319,9 +318,7 @@ fn read(endpoint: &Endpoint, path: &str) -> Result<(Vec<u8>, Option<String>), Re
     let mut response = endpoint.get(path, &[("accept", ACCEPT)])?;
     let declared = header(&response, "content-type")
         .map(|text| text.split(';').next().unwrap_or_default().trim().to_owned());
-    let mut bytes = Vec::new();
-    let read = response.body_mut().as_reader().take(MAX_DOCUMENT + 1).read_to_end(&mut bytes);
-    read.map_err(|source| RegistryError::Broken { host: endpoint.host.clone(), source })?;
+    let bytes = endpoint.read_soon(&mut response, MAX_DOCUMENT + 1)?;
     if bytes.len() as u64 > MAX_DOCUMENT {
         return Err(endpoint.protocol(format!("{path} is longer than {} MiB", MAX_DOCUMENT >> 20)));
     }
