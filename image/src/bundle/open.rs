@@ -147,6 +147,11 @@ impl Bundle {
     fn manifest(&self, digest: &Digest) -> Result<Manifest, BundleError> {
         let blob = self.blobs.get(digest).ok_or(BundleError::MissingBlob(*digest))?;
         let bytes = blob.read_all(MAX_DOCUMENT).map_err(|error| BundleError::Io("read", error))?;
+        // Read once more than it was hashed, as the units below.
+        match Digest::of(&bytes) {
+            actual if actual == *digest => {}
+            actual => return Err(BundleError::Corrupt { digest: *digest, actual }),
+        }
         serde_json::from_slice(&bytes).map_err(|error| fault(digest, &error.to_string()))
     }
 

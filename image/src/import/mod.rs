@@ -40,7 +40,7 @@ pub(crate) const MAX_DEPTH: usize = 4;
 const MAX_IMAGES: usize = 1024;
 
 /// Most memory for the layers of one source, about: a layer has a bound of its own, and a source has many.
-const MAX_MEMORY: usize = 1 << 30;
+pub(crate) const MAX_MEMORY: usize = 1 << 30;
 
 /// How to import.
 #[derive(Clone, Copy, Debug)]
@@ -166,7 +166,7 @@ pub(crate) fn parse<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, B
     serde_json::from_slice(bytes).map_err(BlobFault::Json)
 }
 
-pub(crate) fn check_digest(blob: &Extent, digest: Digest) -> Result<(), BlobFault> {
+fn check_digest(blob: &Extent, digest: Digest) -> Result<(), BlobFault> {
     let mut reader = Hashing::new(blob.reader());
     std::io::copy(&mut reader, &mut std::io::sink()).map_err(BlobFault::Read)?;
     match reader.finish() {
