@@ -68,6 +68,12 @@ pub struct Source {
 }
 
 impl Source {
+    /// Whether something in it is for one registry alone.
+    pub fn is_personal(&self) -> bool {
+        let credentials = self.creds.is_some() || self.creds_file.is_some();
+        credentials || self.plain_http || self.cert.is_some()
+    }
+
     fn settings(&self) -> Result<Settings, Failure> {
         let read =
             |path: &PathBuf| std::fs::read(path).map_err(Cannot::at("read", path)).map_err(Failure::input);

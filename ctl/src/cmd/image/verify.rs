@@ -1,5 +1,6 @@
 //! `berth image verify`: what is damaged, and how it comes right again.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -34,6 +35,9 @@ pub fn run(store: &Path, args: &Args) -> Result<ExitCode, Failure> {
         ));
         return Ok(Kind::Input.exit_code());
     }
+    if args.from.is_personal() {
+        of_one_registry(damages.iter().flat_map(|damage| &damage.images))?;
+    }
     let depot = open(store)?;
     let index = depot.index().map_err(|error| failure(store, error))?;
     writer(&depot)?.discard(&damages).map_err(|error| failure(store, error))?;
@@ -51,6 +55,20 @@ pub fn run(store: &Path, args: &Args) -> Result<ExitCode, Failure> {
         true => Ok(ExitCode::SUCCESS),
         false => Ok(Kind::Action.exit_code()),
     }
+}
+
+/// A password for one registry is not for another one to see.
+fn of_one_registry<'a>(images: impl Iterator<Item = &'a Reference>) -> Result<(), Failure> {
+    let registries: BTreeSet<_> = images.map(Reference::registry).collect();
+    if registries.len() < 2 {
+        return Ok(());
+    }
+    let list = registries.into_iter().collect::<Vec<_>>().join(", ");
+    let text = format!(
+        "credentials, --cert and --plain-http are for one registry, and what is damaged is of {list}"
+    );
+    Err(Failure::usage(text)
+        .hint("repair without them, or first forget the images of all registries but one ('berth image rm', then 'prune'), and pull them again"))
 }
 
 fn look(store: &Path) -> Result<Vec<Damage>, Failure> {
@@ -74,4 +92,20 @@ fn look(store: &Path) -> Result<Vec<Damage>, Failure> {
         bad => print(&format!("verified {files} files: {bad} damaged\n"))?,
     }
     Ok(damages)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_for_one_registry() {
+        let check = |names: &[&str]| {
+            let names: Vec<_> = names.iter().map(|name| Reference::parse(name).unwrap()).collect();
+            of_one_registry(names.iter())
+        };
+        assert!(check(&["reg.example.com/a:1", "reg.example.com/b/c:2"]).is_ok());
+        let failure = check(&["reg.example.com/a:1", "reg.example.com:5000/a:1"]).unwrap_err();
+        assert_eq!(failure.kind, Kind::Usage);
+    }
 }
