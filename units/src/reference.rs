@@ -97,10 +97,19 @@ impl Reference {
 fn split_registry(name: &str) -> (String, String) {
     match name.split_once('/') {
         Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" => {
-            (first.to_owned(), rest.to_owned())
+            (host(first), rest.to_owned())
         }
         Some(_) => ("docker.io".to_owned(), name.to_owned()),
         None => ("docker.io".to_owned(), format!("library/{name}")),
+    }
+}
+
+/// One way to write a host, as what is said of it by its name has to hold for it by any other.
+fn host(text: &str) -> String {
+    match text.to_ascii_lowercase() {
+        // The same registry: the first as old configurations name it, the second as it is spoken to.
+        alias if alias == "index.docker.io" || alias == "registry-1.docker.io" => "docker.io".to_owned(),
+        host => host,
     }
 }
 
@@ -171,6 +180,9 @@ mod tests {
         check("nginx", "docker.io/library/nginx:latest");
         check("shop/web:1", "docker.io/shop/web:1");
         check("docker.io/shop/web:1", "docker.io/shop/web:1");
+        check("index.docker.io/shop/web:1", "docker.io/shop/web:1");
+        check("Registry-1.Docker.IO/shop/web:1", "docker.io/shop/web:1");
+        check("Reg.Example.com:5000/a/b:2.1-RC", "reg.example.com:5000/a/b:2.1-RC");
         check("localhost/web", "localhost/web:latest");
         check("reg.example.com:5000/a/b:2.1", "reg.example.com:5000/a/b:2.1");
         check(&format!("a@{digest}"), &format!("docker.io/library/a@{digest}"));
