@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -147,6 +149,7 @@ impl Stores {
         let sources = sources(&images, &mut warnings).map_err(Failure::input)?;
         warnings.iter().for_each(|warning| note(&format!("warning: {warning}\n")));
         if !sources.is_empty() {
+            make_scratch(&scratch).map_err(Cannot::at("make", &scratch)).map_err(Failure::action)?;
             let depot = Depot::create(&scratch).map_err(|error| refused(&images, error))?;
             for source in sources {
                 let mut writer = depot.writer(|| ()).map_err(|error| refused(&images, error))?;
@@ -186,6 +189,15 @@ impl Stores {
         }
         Ok(None)
     }
+}
+
+/// An empty folder of ours: a store that somebody left there would be believed.
+fn make_scratch(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    DirBuilder::new().mode(0o700).create(path)
 }
 
 fn refused(path: &Path, error: DepotError) -> Failure {
@@ -251,4 +263,33 @@ fn described(bundle: &Bundle, verified: bool) -> serde_json::Value {
         "images": images.collect::<Vec<_>>(),
         "os": bundle.os().map(|(digest, os)| json!({"digest": digest.to_string(), "size": os.len()})),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    #[test]
+    fn scratch_is_empty_and_ours() {
+        let dir = std::env::temp_dir().join(format!("berth-scratch-{}", std::process::id()));
+        let (path, theirs) = (dir.join("scratch"), dir.join("theirs"));
+        for folder in [&path, &theirs] {
+            fs::create_dir_all(folder).unwrap();
+            fs::write(folder.join("index.json"), "{}").unwrap();
+        }
+        let check = || {
+            make_scratch(&path).unwrap();
+            let meta = fs::symlink_metadata(&path).unwrap();
+            assert!(meta.is_dir() && meta.permissions().mode() & 0o077 == 0, "{meta:?}");
+            assert_eq!(fs::read_dir(&path).unwrap().count(), 0);
+        };
+        check();
+        fs::remove_dir(&path).unwrap();
+        symlink(&theirs, &path).unwrap();
+        check();
+        assert!(theirs.join("index.json").exists());
+        fs::remove_dir_all(&dir).unwrap();
+    }
 }

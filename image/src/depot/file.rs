@@ -31,8 +31,16 @@ impl Fresh {
 
     fn create_at(path: PathBuf) -> Result<Self, DepotError> {
         let mut options = OpenOptions::new();
-        let options = options.read(true).write(true).create(true).truncate(true).mode(0o644);
-        let file = options.open(&path).map_err(cannot("make", &path))?;
+        options.read(true).write(true).create_new(true).mode(0o644);
+        let file = match options.open(&path) {
+            // Left by one that was killed, or a link that somebody else has put there: never written to.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                remove(&path)?;
+                options.open(&path)
+            }
+            file => file,
+        };
+        let file = file.map_err(cannot("make", &path))?;
         Ok(Self { file, path, persisted: false })
     }
 
@@ -91,6 +99,23 @@ pub fn publish(file: &File, from: &Path, to: &Path) -> Result<(), DepotError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_lies_there_is_not_written_to() {
+        let dir = std::env::temp_dir().join(format!("berth-fresh-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        let (victim, trap, out) = (dir.join("victim"), dir.join("trap"), dir.join("out"));
+        fs::write(&victim, "mine").unwrap();
+        std::os::unix::fs::symlink(&victim, &trap).unwrap();
+        let fresh = Fresh::create_at(trap).unwrap();
+        fresh.file().write_all(b"new").unwrap();
+        fresh.persist(&out).unwrap();
+        assert_eq!(
+            (fs::read(&victim).unwrap(), fs::read(&out).unwrap()),
+            (b"mine".to_vec(), b"new".to_vec())
+        );
+        fs::remove_dir_all(&dir).unwrap();
+    }
 
     #[test]
     fn a_name_alone_is_in_the_working_directory() {
