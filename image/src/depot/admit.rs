@@ -15,7 +15,7 @@ use crate::digest::{Digest, Hashing};
 use crate::erofs::{self, Volume};
 use crate::extent::{Extent, spool};
 use crate::import::description::LayerPlan;
-use crate::import::{BlobFault, at};
+use crate::import::{BlobFault, MAX_MEMORY, at};
 use crate::layer::Layer;
 
 /// An image whose documents have been checked against each other.
@@ -151,6 +151,7 @@ impl Writer<'_> {
             let unpacked = read.size;
             read.forget_contents();
             taken.push(Taken { tree: (keep == Keep::Layers).then_some(read), unpacked, path });
+            bounded(&taken, plan, MAX_MEMORY)?;
         }
         Ok(self.record(image, &taken, keep)?)
     }
@@ -169,14 +170,17 @@ impl Writer<'_> {
             if this.tree.is_some() {
                 continue;
             }
-            if let Some(stored) = self.stored(plan, &this.path) {
-                this.tree = Some(stored);
-                continue;
-            }
-            let mut read = self.bring(plan, keep, limits, &mut || layer(number))?;
-            read.inherit(below.iter().rev().filter_map(|taken| taken.tree.as_ref()));
-            read.forget_contents();
-            this.tree = Some(read);
+            let tree = match self.stored(plan, &this.path) {
+                Some(stored) => stored,
+                None => {
+                    let mut read = self.bring(plan, keep, limits, &mut || layer(number))?;
+                    read.inherit(below.iter().rev().filter_map(|taken| taken.tree.as_ref()));
+                    read.forget_contents();
+                    read
+                }
+            };
+            this.tree = Some(tree);
+            bounded(taken, plan, MAX_MEMORY)?;
         }
         Ok(())
     }
@@ -342,7 +346,36 @@ impl Writer<'_> {
     }
 }
 
+/// Refuses an image whose layers take more memory together: each has a bound of its own, and there may be many.
+fn bounded(taken: &[Taken], plan: &LayerPlan, most: usize) -> Result<(), DepotError> {
+    let trees = taken.iter().filter_map(|taken| taken.tree.as_ref());
+    match trees.map(Layer::memory).sum::<usize>() <= most {
+        true => Ok(()),
+        false => Err(at("layer", &plan.digest.to_string())(BlobFault::Memory).into()),
+    }
+}
+
 /// Names a layer on those below it (OCI image-spec, config.md, "Layer ChainID").
 fn chain_id(below: Option<Digest>, diff_id: &Digest) -> Digest {
     below.map_or(*diff_id, |below| Digest::of(format!("{below} {diff_id}").as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::Tree;
+
+    #[test]
+    fn layers_have_a_bound_together() {
+        let digest = Digest::of(b"x");
+        let plan = LayerPlan { digest, size: 1, media_type: String::new(), diff_id: digest };
+        let taken = |tree| Taken { tree, unpacked: 1, path: String::new() };
+        let layer = Layer::of_directories(Tree::default(), digest);
+        let one = layer.memory();
+        let both = [taken(Some(layer.clone())), taken(None), taken(Some(layer))];
+        assert!(bounded(&both, &plan, 2 * one).is_ok());
+        assert!(bounded(&both[..2], &plan, one).is_ok());
+        let error = bounded(&both, &plan, 2 * one - 1).unwrap_err();
+        assert!(matches!(error, DepotError::Image(_)), "{error}");
+    }
 }
