@@ -8,7 +8,6 @@
 )]
 
 #[path = "pack/bench.rs"]
-#[allow(dead_code, reason = "other tests use the rest")]
 mod bench;
 mod pack;
 #[path = "pack/server.rs"]
