@@ -136,7 +136,7 @@ type Pss = (String, u64);
 /// Memory of our processes, and how long starts took, on a node with idle containers.
 fn with_idle_containers() -> Outcome<(Vec<Pss>, Vec<Duration>)> {
     let dir = artefacts::ensure_empty("bench-idle")?;
-    let appliance = idle_appliance(&dir)?;
+    let appliance = idle_appliance(&dir, IDLE)?;
     let mut vm = Vm::start(&dir, &appliance, &Options { memory: "256M", ..Options::default() })?;
     let names: Vec<String> = (1..=IDLE).map(|number| format!("idle-{number}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -161,9 +161,10 @@ fn with_idle_containers() -> Outcome<(Vec<Pss>, Vec<Duration>)> {
     Ok((pss, starts))
 }
 
-fn idle_appliance(dir: &Path) -> Outcome<Appliance> {
+/// That many containers that sleep, and one that sees the processes of the node.
+fn idle_appliance(dir: &Path, containers: usize) -> Outcome<Appliance> {
     let appliance = Appliance::new(dir)?;
-    for number in 1..=IDLE {
+    for number in 1..=containers {
         appliance.probe(&format!("idle-{number}"), &["sleep"], "[memory]\nmax = \"8M\"\n")?;
     }
     appliance.probe(

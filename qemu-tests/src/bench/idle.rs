@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use berth_qemu_tests::appliance::Appliance;
 use berth_qemu_tests::vm::{Options, Vm};
 use berth_qemu_tests::{Outcome, artefacts, ensure};
 use berth_units::wire::control::State;
 
-use super::row;
+use super::{idle_appliance, row};
 
 const CONTAINERS: usize = 50;
 /// How long is looked. Whatever repeats itself more often than that is seen.
@@ -17,15 +16,7 @@ const ALL_UP: Duration = Duration::from_secs(300);
 /// Measures and prints.
 pub fn run() -> Outcome {
     let dir = artefacts::ensure_empty("bench-wake-ups")?;
-    let appliance = Appliance::new(&dir)?;
-    for number in 1..=CONTAINERS {
-        appliance.probe(&format!("idle-{number}"), &["sleep"], "[memory]\nmax = \"8M\"\n")?;
-    }
-    appliance.probe(
-        "keeper",
-        &["sleep"],
-        "[security]\nprofile = \"privileged\"\n[mounts.proc]\nbind = \"/proc\"\ntarget = \"/node-proc\"\n",
-    )?;
+    let appliance = idle_appliance(&dir, CONTAINERS)?;
     let mut vm = Vm::start(&dir, &appliance, &Options { memory: "512M", ..Options::default() })?;
     vm.wait_for("all containers ready", ALL_UP, |vm| {
         let ready = vm.status()?.units.iter().filter(|unit| unit.state == State::Ready).count();

@@ -6,7 +6,7 @@ use berth_runtime::spawn;
 use berth_runtime::spec::{Mount, MountSource};
 use berth_units::spec::Manner;
 
-use crate::sandbox::{Sandbox, failure, null, stdio};
+use crate::sandbox::{Sandbox, failure, null, stdio, writable};
 
 #[test]
 fn failing_steps_say_what_and_why() {
@@ -52,13 +52,7 @@ fn failing_steps_say_what_and_why() {
     check(
         &|s| {
             let source = MountSource::Tmpfs { size: 4096, mode: 0o755 };
-            s.mounts.push(Mount {
-                source,
-                target: "/etc/group".to_owned(),
-                read_only: false,
-                exec: false,
-                manner: Manner::default(),
-            });
+            s.mounts.push(writable(source, "/etc/group"));
         },
         "cannot mount '/etc/group': Not a directory",
     );

@@ -3,10 +3,9 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use berth_runtime::spec::{File, Mount, MountSource, Supply, Writable};
-use berth_units::spec::Manner;
+use berth_runtime::spec::{File, MountSource, Supply, Writable};
 
-use crate::sandbox::{Sandbox, failure, run, succeed};
+use crate::sandbox::{Sandbox, failure, run, succeed, writable};
 
 /// A directory of the node that a link leads to, and proof that nothing was put there.
 fn bait(sandbox: &Sandbox) -> std::path::PathBuf {
@@ -41,13 +40,7 @@ fn links_of_the_image_stay_inside_the_root() {
     symlink("../../../../../..", sandbox.layer().join("up")).unwrap();
     fs::create_dir_all(sandbox.layer().join(bait.strip_prefix("/").unwrap())).unwrap();
     let mut spec = sandbox.spec("ls /out /up/made; pwd; cat /out/file");
-    let tmpfs = |target: &str| Mount {
-        source: MountSource::Tmpfs { size: 4096, mode: 0o755 },
-        target: target.to_owned(),
-        read_only: false,
-        exec: false,
-        manner: Manner::default(),
-    };
+    let tmpfs = |target: &str| writable(MountSource::Tmpfs { size: 4096, mode: 0o755 }, target);
     spec.mounts = vec![tmpfs("/out/mount"), tmpfs("/up/made/mount")];
     spec.files = vec![File { target: "/out/file".to_owned(), contents: b"file\n".to_vec() }];
     spec.process.cwd = "/out/cwd".to_owned();
@@ -63,13 +56,7 @@ fn a_mount_is_not_led_over_the_kernels_files() {
     symlink("/proc/self/attr", sandbox.layer().join("data")).unwrap();
     let mut spec = sandbox.spec("true");
     let source = MountSource::Tmpfs { size: 4096, mode: 0o755 };
-    spec.mounts = vec![Mount {
-        source,
-        target: "/data".to_owned(),
-        read_only: false,
-        exec: false,
-        manner: Manner::default(),
-    }];
+    spec.mounts = vec![writable(source, "/data")];
     assert_eq!(failure(&spec), "cannot mount '/data': Too many levels of symbolic links");
     spec.mounts.clear();
     let contents = b"x".to_vec();
@@ -89,13 +76,7 @@ fn a_subpath_does_not_leave_its_volume() {
     for subpath in ["absolute", "relative", "absolute/deeper"] {
         let mut spec = sandbox.spec("ls /data");
         let source = MountSource::Bind { path: volume.clone(), subpath: Some(subpath.to_owned()) };
-        spec.mounts = vec![Mount {
-            source,
-            target: "/data".to_owned(),
-            read_only: false,
-            exec: false,
-            manner: Manner::default(),
-        }];
+        spec.mounts = vec![writable(source, "/data")];
         let null = crate::sandbox::null();
         let fd = std::os::fd::AsFd::as_fd(&null);
         match berth_runtime::spawn(&spec, &crate::sandbox::stdio(fd, fd, fd)) {

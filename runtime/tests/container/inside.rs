@@ -9,7 +9,7 @@ use berth_runtime::{Capabilities, resupply, spawn};
 use berth_units::spec::Manner;
 use berth_units::spec::{IoPriority, SchedulerPolicy, Scheduling};
 
-use crate::sandbox::{Sandbox, null, pipe, run, stdio, succeed, wait};
+use crate::sandbox::{Sandbox, null, pipe, run, stdio, succeed, wait, writable};
 
 #[test]
 fn its_process_is_number_one_and_alone() {
@@ -198,13 +198,7 @@ fn mount_points_are_made_in_a_read_only_root() {
         manner: Manner::default(),
     };
     let source = MountSource::Tmpfs { size: 1 << 20, mode: 0o1777 };
-    let tmpfs = Mount {
-        source,
-        target: "/var/lib/x/tmp".to_owned(),
-        read_only: false,
-        exec: false,
-        manner: Manner::default(),
-    };
+    let tmpfs = writable(source, "/var/lib/x/tmp");
     let script = "cat /var/lib/x/file; echo 1 > /var/lib/x/new; echo 2 > /var/lib/x/tmp/y; cat /var/lib/x/tmp/y; \
                   stat -c %a /var/lib/x/tmp; touch /ro/x 2>&1; cp /bin/busybox /var/lib/x/true; /var/lib/x/true 2>&1";
     let mut spec = sandbox.spec(script);
@@ -240,13 +234,7 @@ fn supplies_lie_over_the_mounts_with_mode_and_owner() {
                   echo > /run/secrets/key; chmod 666 /run/secrets/key";
     let mut spec = sandbox.spec(script);
     spec.process.user.user = "1000:2000".to_owned();
-    spec.mounts = vec![Mount {
-        source: MountSource::Tmpfs { size: 4096, mode: 0o755 },
-        target: "/run".to_owned(),
-        read_only: false,
-        exec: false,
-        manner: Manner::default(),
-    }];
+    spec.mounts = vec![writable(MountSource::Tmpfs { size: 4096, mode: 0o755 }, "/run")];
     let supply = |target: &str, mode, owner: Option<u32>| Supply {
         target: target.to_owned(),
         contents: format!("{target}\n").into_bytes(),

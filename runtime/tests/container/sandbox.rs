@@ -7,8 +7,9 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use berth_runtime::spec::{Root, Writable};
+use berth_runtime::spec::{Mount, MountSource, Root, Writable};
 use berth_runtime::{Cgroup, Running, Spec, Status, Stdio, read_status, spawn};
+use berth_units::spec::Manner;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -159,6 +160,12 @@ pub fn collect(start: impl FnOnce(&Stdio<'_>) -> Running) -> Outcome {
 #[track_caller]
 pub fn run(spec: &Spec) -> Outcome {
     collect(|stdio| spawn(spec, stdio).unwrap().release().unwrap())
+}
+
+/// A mount that a program may write to, as units have it by default.
+pub fn writable(source: MountSource, target: &str) -> Mount {
+    let manner = Manner::default();
+    Mount { source, target: target.to_owned(), read_only: false, exec: false, manner }
 }
 
 #[track_caller]

@@ -4,11 +4,10 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 
-use berth_runtime::spec::{Mount, MountSource, Seed, SeedFrom, UNSEEDED};
-use berth_units::spec::Manner;
+use berth_runtime::spec::{MountSource, Seed, SeedFrom, UNSEEDED};
 use rustix::fs::{XattrFlags, getxattr, setxattr};
 
-use crate::sandbox::{Sandbox, run};
+use crate::sandbox::{Sandbox, run, writable};
 
 /// A volume that nobody has used, and what the image has for it.
 fn scene(sandbox: &Sandbox) -> PathBuf {
@@ -27,13 +26,7 @@ fn scene(sandbox: &Sandbox) -> PathBuf {
 fn seeded(sandbox: &Sandbox, volume: &Path, from: Option<&str>, script: &str) -> crate::sandbox::Outcome {
     let mut spec = sandbox.spec(script);
     let source = MountSource::Bind { path: volume.to_owned(), subpath: None };
-    spec.mounts = vec![Mount {
-        source,
-        target: "/srv/data".to_owned(),
-        read_only: false,
-        exec: false,
-        manner: Manner::default(),
-    }];
+    spec.mounts = vec![writable(source, "/srv/data")];
     let from = from.map_or(SeedFrom::Nothing, |from| SeedFrom::Root(from.to_owned()));
     spec.seeds = vec![Seed { volume: volume.to_owned(), from, own: true }];
     run(&spec)

@@ -8,11 +8,10 @@ use berth_runtime::spec::{LAYER_OF, Mount, MountSource, Seed, SeedFrom, Spec, UN
 use berth_units::spec::{Manner, Propagation};
 use rustix::fs::{XattrFlags, getxattr, setxattr};
 
-use crate::sandbox::{Sandbox, failure, run, succeed};
+use crate::sandbox::{Sandbox, failure, run, succeed, writable};
 
 fn mount(spec: &mut Spec, source: MountSource, manner: Manner) {
-    let (target, read_only) = ("/data".to_owned(), false);
-    spec.mounts.push(Mount { source, target, read_only, exec: false, manner });
+    spec.mounts.push(Mount { manner, ..writable(source, "/data") });
 }
 
 /// Another image of two layers, with links that lead out of it.

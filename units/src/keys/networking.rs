@@ -9,17 +9,22 @@ use super::{
 use crate::Name;
 use crate::spec::{Attachment, Listen, NetworkMode, Protocol};
 
+/// Shared by pods: `[networks.*]` and `[ports.*]`.
+pub(super) const NETWORKS: Section<ContainerDraft> =
+    named("networks", Text::Entry, |d, at| attach(d, at, |_| ()), "Networks that it joins, by name.");
+pub(super) const PORTS: Section<ContainerDraft> = named(
+    "ports",
+    Text::Entry,
+    |d, at| {
+        d.port(at);
+    },
+    "Ports published on the node, by name.",
+);
+
 pub(super) const SECTIONS: &[Section<ContainerDraft>] = &[
     section("network", "Mode and host name."),
-    named("networks", Text::Entry, |d, at| attach(d, at, |_| ()), "Networks that it joins, by name."),
-    named(
-        "ports",
-        Text::Entry,
-        |d, at| {
-            d.port(at);
-        },
-        "Ports published on the node, by name.",
-    ),
+    NETWORKS,
+    PORTS,
     planned_section("network.dns", "How it looks up names."),
     planned_named("network.hosts", Text::Hostname, "Names that it knows without asking."),
     planned_section("network.allow", "Whom it may reach, and who may reach it."),

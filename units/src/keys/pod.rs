@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::draft::ContainerDraft;
 use super::forms::IP;
-use super::networking::{ATTACHMENT, PORT, attach};
+use super::networking::{ATTACHMENT, NETWORKS, PORT, PORTS};
 use super::{
     Effect, Key, Schema, Section, Take, Text, Word, key, later, named, planned, planned_section,
     planned_word, required, word,
@@ -22,15 +22,8 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 const SECTIONS: &[Section<ContainerDraft>] = &[
     named("labels", Text::Label, |_, _| (), "Free key-value pairs, shown and filtered by."),
-    named("networks", Text::Entry, |d, at| attach(d, at, |_| ()), "Networks that it joins, by name."),
-    named(
-        "ports",
-        Text::Entry,
-        |d, at| {
-            d.port(at);
-        },
-        "Ports published on the node, by name.",
-    ),
+    NETWORKS,
+    PORTS,
     planned_section("dns", "How it looks up names."),
     planned_section("memory", "Memory limits of all together."),
     planned_section("cpu", "Processor limits of all together."),

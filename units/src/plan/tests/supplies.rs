@@ -4,14 +4,19 @@ use super::*;
 use crate::spec::{Delivery, OnChange, Secret, SecretSource, SecretUse};
 use crate::supplies::Source;
 
+/// The unit has this secret of the node as a variable.
+fn give_secret(declared: &mut Declared, unit: &Name, key: &str) {
+    let secret = Secret { source: SecretSource::Node, version: 1, allow: None, labels: [].into() };
+    declared.secrets.insert(name(key), secret);
+    let used = SecretUse { source: name(key), delivery: Delivery::Env(key.to_uppercase()) };
+    unit_mut(declared, unit).supplies.secrets.insert(key.into(), used);
+}
+
 #[test]
 fn what_a_unit_is_given_is_waited_for_and_another_value_restarts_it() {
     let (mut declared, mut observed) = world(&[], 2);
     let (u0, key) = (name("u0"), Source::Node(name("key")));
-    let secret = Secret { source: SecretSource::Node, version: 1, allow: None, labels: [].into() };
-    declared.secrets.insert(name("key"), secret);
-    let used = SecretUse { source: name("key"), delivery: Delivery::Env("KEY".into()) };
-    declared.units.get_mut(&u0).unwrap().supplies.secrets.insert("key".into(), used);
+    give_secret(&mut declared, &u0, "key");
     let now = Moment(1);
     assert_eq!(plan(&declared, &observed, now), [Action::Start(name("u1"))]);
     let why = waits_for(&declared, &observed, &declared.units[&u0]);
@@ -44,11 +49,8 @@ fn what_a_unit_is_given_is_waited_for_and_another_value_restarts_it() {
 fn a_change_is_followed_within_its_splay_and_not_when_it_is_taken_back() {
     let (mut declared, mut observed) = world(&[], 1);
     let (u0, key) = (name("u0"), Source::Node(name("key")));
-    let secret = Secret { source: SecretSource::Node, version: 1, allow: None, labels: [].into() };
-    declared.secrets.insert(name("key"), secret);
-    let used = SecretUse { source: name("key"), delivery: Delivery::Env("KEY".into()) };
+    give_secret(&mut declared, &u0, "key");
     let supplies = &mut unit_mut(&mut declared, &u0).supplies;
-    supplies.secrets.insert("key".into(), used);
     supplies.splay = Duration::from_secs(60);
     observed.facts.supplies.insert(key.clone(), 1);
     settle(&declared, &mut observed, Moment(0));
@@ -78,10 +80,7 @@ fn what_could_not_start_again_goes_on_with_what_it_has() {
     let (mut declared, mut observed) = world(&[], 1);
     let u0 = name("u0");
     for key in ["one", "other"] {
-        let secret = Secret { source: SecretSource::Node, version: 1, allow: None, labels: [].into() };
-        declared.secrets.insert(name(key), secret);
-        let used = SecretUse { source: name(key), delivery: Delivery::Env(key.into()) };
-        unit_mut(&mut declared, &u0).supplies.secrets.insert(key.into(), used);
+        give_secret(&mut declared, &u0, key);
         observed.facts.supplies.insert(Source::Node(name(key)), 1);
     }
     settle(&declared, &mut observed, Moment(0));
@@ -97,11 +96,8 @@ fn what_could_not_start_again_goes_on_with_what_it_has() {
 fn a_unit_that_reloads_goes_on_and_waits_for_what_is_done_beside_it() {
     let (mut declared, mut observed) = world(&[], 1);
     let (u0, key) = (name("u0"), Source::Node(name("key")));
-    let secret = Secret { source: SecretSource::Node, version: 1, allow: None, labels: [].into() };
-    declared.secrets.insert(name("key"), secret);
-    let used = SecretUse { source: name("key"), delivery: Delivery::Env("KEY".into()) };
+    give_secret(&mut declared, &u0, "key");
     let supplies = &mut unit_mut(&mut declared, &u0).supplies;
-    supplies.secrets.insert("key".into(), used);
     supplies.on_change = OnChange::Reload;
     supplies.splay = Duration::ZERO;
     observed.facts.supplies.insert(key.clone(), 1);

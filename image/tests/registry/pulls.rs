@@ -1,29 +1,16 @@
 //! Pulls from registries that are slow, wrong or hostile: an error that says what is wrong, or the right image.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests fail by panicking"
-)]
-
-#[path = "pack/bench.rs"]
-mod bench;
-mod pack;
-#[path = "pack/server.rs"]
-mod server;
 
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bench::{Bench, INDEX, MANIFEST, honest, image, is_layer, lying, manifest};
+use crate::bench::{Bench, INDEX, MANIFEST, honest, image, is_layer, lying, manifest};
+use crate::server::{Answer, Asked, serve};
 use berth_image::depot::Keep;
 use berth_image::digest::Digest;
 use berth_image::registry::Pulled;
 use serde_json::json;
-use server::{Answer, Asked, serve};
 
 #[test]
 fn an_honest_registry() {

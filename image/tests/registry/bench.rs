@@ -1,5 +1,4 @@
 //! A pull from a registry that is honest, or honest but for something.
-#![allow(dead_code, reason = "each test file uses its own part")]
 
 use std::time::{Duration, Instant};
 

@@ -1,30 +1,16 @@
 //! Pulls under a policy: only what a trusted key has signed for that name comes in, and nothing else is even fetched.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests fail by panicking"
-)]
-
-#[path = "pack/bench.rs"]
-mod bench;
-mod pack;
-#[path = "pack/server.rs"]
-#[allow(dead_code, reason = "other tests use the rest")]
-mod server;
 
 use std::sync::{Arc, OnceLock};
 
+use crate::bench::{Bench, honest, image, manifest};
+use crate::server::{Answer, serve};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bench::{Bench, honest, image, manifest};
 use berth_image::digest::Digest;
 use berth_image::signature::Policy;
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
 use serde_json::json;
-use server::{Answer, serve};
 
 /// Of every key on P-256 in DER, before its point.
 const HEAD: &str = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgA";

@@ -1,26 +1,13 @@
 //! Who gets a password, and where redirects may lead: a client against registries that mean ill.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests fail by panicking"
-)]
-
-#[path = "pack/bench.rs"]
-mod bench;
-mod pack;
-#[path = "pack/server.rs"]
-mod server;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bench::{Bench, honest, image, lying};
+use crate::bench::{Bench, honest, image, lying};
+use crate::server::{Answer, Asked, serve};
 use berth_image::registry::Credentials;
 use serde_json::json;
-use server::{Answer, Asked, serve};
 
 #[test]
 fn redirects() {
