@@ -9,6 +9,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::digest::{Digest, Hashing};
+
 /// `len` bytes of a file from `offset`.
 #[derive(Clone, Debug)]
 pub struct Extent {
@@ -43,6 +45,13 @@ impl Extent {
     /// Reads from the start to the end. A file that has become shorter is an error, not an early end.
     pub fn reader(&self) -> ExtentReader {
         ExtentReader { extent: self.clone(), at: 0 }
+    }
+
+    /// Reads all of it: its digest, and how many bytes there were.
+    pub fn digest(&self) -> io::Result<(Digest, u64)> {
+        let mut reader = Hashing::new(self.reader());
+        io::copy(&mut reader, &mut io::sink())?;
+        Ok(reader.finish())
     }
 
     /// All of it, unless it is longer than `limit`.

@@ -29,7 +29,7 @@ pub use collect::collect;
 pub use fault::BundleError;
 pub use index::{Entry, parse_index};
 pub use open::{Bundle, Image};
-pub use pack::{Content, Contents, ImageContent, pack, pack_to};
+pub use pack::{Contents, ImageContent, pack, pack_to};
 
 /// The units and node.toml, as a tar file of texts.
 pub const UNITS: &str = "application/vnd.berth.units.v1.tar";

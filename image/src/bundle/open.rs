@@ -15,7 +15,7 @@ use super::{
     BLOBS, INDEX_NAME, LAYOUT, LAYOUT_NAME, MAX_DOCUMENT, MAX_UNITS, OS, SIGNATURE_NAME, UNITS, texts,
 };
 use crate::archive::{Slot, Source};
-use crate::digest::{Digest, Hashing};
+use crate::digest::Digest;
 use crate::extent::{Extent, in_memory};
 use crate::manifest::{Descriptor, Manifest, is_config, is_layer};
 use crate::signature::minisign::{PublicKey, Signature};
@@ -136,9 +136,7 @@ impl Bundle {
         if !named.insert(*digest) {
             return Ok(());
         }
-        let mut reader = Hashing::new(blob.reader());
-        io::copy(&mut reader, &mut io::sink()).map_err(|error| BundleError::Io("read", error))?;
-        match reader.finish() {
+        match blob.digest().map_err(|error| BundleError::Io("read", error))? {
             (actual, _) if actual == *digest => Ok(()),
             (actual, _) => Err(BundleError::Corrupt { digest: *digest, actual }),
         }

@@ -1,7 +1,7 @@
 //! Writing a bundle.
 
 use std::collections::BTreeMap;
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use berth_units::Reference;
@@ -14,31 +14,7 @@ use crate::depot::Fresh;
 use crate::digest::{Digest, Hashing};
 use crate::extent::Extent;
 use crate::signature::minisign::SecretKey;
-
-/// The bytes of a blob.
-#[derive(Clone, Debug)]
-pub enum Content {
-    /// A document.
-    Bytes(Vec<u8>),
-    /// On the disk.
-    File(Extent),
-}
-
-impl Content {
-    fn len(&self) -> u64 {
-        match self {
-            Self::Bytes(bytes) => bytes.len() as u64,
-            Self::File(file) => file.len(),
-        }
-    }
-
-    fn reader(&self) -> Box<dyn Read + '_> {
-        match self {
-            Self::Bytes(bytes) => Box::new(bytes.as_slice()),
-            Self::File(file) => Box::new(file.reader()),
-        }
-    }
-}
+use crate::tree::Content;
 
 /// An image that goes into a bundle.
 #[derive(Clone, Debug)]
@@ -86,11 +62,9 @@ pub fn pack(
     entries.push(Entry { media_type: UNITS.to_owned(), digest, size, name: None });
     blobs.insert(digest, Content::Bytes(units));
     if let Some(os) = &contents.os {
-        let mut hash = Hashing::new(os.reader());
-        io::copy(&mut hash, &mut io::sink()).map_err(|error| BundleError::Io("read the OS for", error))?;
-        let (digest, size) = hash.finish();
+        let (digest, size) = os.digest().map_err(|error| BundleError::Io("read the OS for", error))?;
         entries.push(Entry { media_type: OS.to_owned(), digest, size, name: None });
-        blobs.insert(digest, Content::File(os.clone()));
+        blobs.insert(digest, Content::Extent(os.clone()));
     }
     let mut named: BTreeMap<&Reference, &ImageContent> = BTreeMap::new();
     for image in &contents.images {
@@ -99,7 +73,7 @@ pub fn pack(
                 return Err(BundleError::Twice(name.to_string()));
             }
         }
-        blobs.extend(image.blobs.iter().map(|(digest, blob)| (*digest, Content::File(blob.clone()))));
+        blobs.extend(image.blobs.iter().map(|(digest, blob)| (*digest, Content::Extent(blob.clone()))));
         blobs.insert(Digest::of(&image.manifest), Content::Bytes(image.manifest.clone()));
     }
     entries.extend(named.into_iter().map(|(name, image)| Entry {

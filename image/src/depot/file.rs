@@ -51,10 +51,9 @@ impl Fresh {
 
     /// Gives it its name, in place of a file that has it, when its bytes are on the disk.
     pub fn persist(mut self, to: &Path) -> Result<(), DepotError> {
-        self.file.sync_all().map_err(cannot("write", &self.path))?;
-        fs::rename(&self.path, to).map_err(cannot("write", to))?;
+        publish(&self.file, &self.path, to)?;
         self.persisted = true;
-        sync_parent(to)
+        Ok(())
     }
 
     /// A whole file at once.

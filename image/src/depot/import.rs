@@ -1,6 +1,5 @@
 //! Images of an archive or a layout folder into a store.
 
-use std::io;
 use std::path::Path;
 
 use berth_units::Reference;
@@ -12,7 +11,7 @@ use super::fault::{DepotError, cannot};
 use super::{Keep, Limits, Writer};
 use crate::bundle::Bundle;
 use crate::compression::Format;
-use crate::digest::{Digest, Hashing};
+use crate::digest::Digest;
 use crate::extent::Extent;
 use crate::import::description::LayerPlan;
 use crate::import::reader::{Offer, Planned, Reader};
@@ -134,9 +133,7 @@ fn plan(planned: &Planned) -> Result<LayerPlan, ImportFault> {
         Format::Gzip => "+gzip",
         Format::Zstd => "+zstd",
     };
-    let mut reader = Hashing::new(planned.blob.reader());
-    io::copy(&mut reader, &mut io::sink()).map_err(fault)?;
-    let (digest, _): (Digest, _) = reader.finish();
+    let (digest, _) = planned.blob.digest().map_err(fault)?;
     let media_type = format!("application/vnd.oci.image.layer.v1.tar{end}");
     Ok(LayerPlan { digest, size, media_type, diff_id })
 }

@@ -22,7 +22,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::compression::{UnpackError, unpack};
-use crate::digest::{Digest, Hashing};
+use crate::digest::Digest;
 use crate::extent::{Extent, spool};
 use crate::layer::Layer;
 use crate::store::{Image, Store};
@@ -167,9 +167,7 @@ pub(crate) fn parse<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, B
 }
 
 fn check_digest(blob: &Extent, digest: Digest) -> Result<(), BlobFault> {
-    let mut reader = Hashing::new(blob.reader());
-    std::io::copy(&mut reader, &mut std::io::sink()).map_err(BlobFault::Read)?;
-    match reader.finish() {
+    match blob.digest().map_err(BlobFault::Read)? {
         (actual, _) if actual == digest => Ok(()),
         (actual, _) => Err(BlobFault::Corrupt(actual)),
     }

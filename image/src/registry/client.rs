@@ -124,8 +124,7 @@ impl Endpoint {
                     self.authorize(&response)?;
                 }
                 401 | 403 => {
-                    let (host, repository) = (self.host.clone(), self.repository.clone());
-                    return Err(RegistryError::Denied { host, repository, why: self.why(&mut response) });
+                    return Err(self.denied(self.why(&mut response)));
                 }
                 404 => return Err(self.not_found(path)),
                 status @ (429 | 500..=599) => {
@@ -183,12 +182,13 @@ impl Endpoint {
         }
     }
 
+    fn denied(&self, why: Option<String>) -> RegistryError {
+        RegistryError::Denied { host: self.host.clone(), repository: self.repository.clone(), why }
+    }
+
     /// Gets what the registry asks for.
     fn authorize(&self, response: &Response<Body>) -> Result<(), RegistryError> {
-        let denied = || {
-            let (host, repository) = (self.host.clone(), self.repository.clone());
-            RegistryError::Denied { host, repository, why: None }
-        };
+        let denied = || self.denied(None);
         let headers = response.headers().get_all("www-authenticate");
         let mut challenges =
             headers.iter().filter_map(|value| value.to_str().ok()).filter_map(Challenge::parse);
@@ -227,10 +227,7 @@ impl Endpoint {
             status @ (429 | 500..=599) => {
                 return Err(RegistryError::Busy { host: self.host.clone(), status, after: None });
             }
-            _ => {
-                let (host, repository) = (self.host.clone(), self.repository.clone());
-                return Err(RegistryError::Denied { host, repository, why: self.why(&mut response) });
-            }
+            _ => return Err(self.denied(self.why(&mut response))),
         }
         let bytes = self.read_soon(&mut response, MAX_TOKEN)?;
         let token: Option<Token> = serde_json::from_slice(&bytes).ok();

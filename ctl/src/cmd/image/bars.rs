@@ -144,7 +144,7 @@ fn bar(layer: &Layer) -> String {
 }
 
 fn short(digest: &Digest) -> String {
-    digest.hex().chars().take(12).collect()
+    human::short_digest(&digest.hex()).to_owned()
 }
 
 #[cfg(test)]

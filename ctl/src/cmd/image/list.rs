@@ -63,7 +63,7 @@ fn table(index: &Index, look: Look) -> String {
         .images
         .iter()
         .map(|(name, image)| {
-            let short = image.digest.trim_start_matches("sha256:").chars().take(12).collect::<String>();
+            let short = human::short_digest(&image.digest).to_owned();
             let layers = image.made_of.len().to_string();
             [name.familiar(), short, human::size(download(image)), human::size(image.size), layers]
                 .map(Cell::from)

@@ -74,7 +74,7 @@ fn of_one_registry<'a>(images: impl Iterator<Item = &'a Reference>) -> Result<()
 fn look(store: &Path) -> Result<Vec<Damage>, Failure> {
     let depot = open(store)?;
     let _lock = depot.reader(|| waiting(store)).map_err(|error| failure(store, error))?;
-    let (damages, files, bytes) = depot.verify(&mut |_, _| {}).map_err(|error| failure(store, error))?;
+    let (damages, files, bytes) = depot.verify().map_err(|error| failure(store, error))?;
     for damage in &damages {
         let part = match damage.part {
             Part::Manifest => "manifest",
