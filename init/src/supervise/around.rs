@@ -18,6 +18,7 @@ use berth_units::wire::init::ExitStatus;
 use super::container::{self, Context, Error, cgroup_dir};
 use super::link::fd_name;
 use super::starting::is_abandoned;
+use super::tasks::result_of;
 use super::{Supervisor, clock, limits};
 use crate::kmsg::Chain;
 use crate::{notice, warning};
@@ -135,13 +136,9 @@ impl Supervisor {
     /// How a hook ended that ran apart; `None` when this one did not.
     pub(super) fn end_of_hook(&mut self, name: &Name, status: ExitStatus) -> Option<End> {
         let kept = fd_name("hook", name);
-        let step = read_status(self.link.kept(&kept)?);
-        Some(match (step, status) {
-            (Ok(StepStatus::Failed(step)), _) if is_abandoned(&step) => End::Never,
-            (Ok(StepStatus::Failed(step)), _) => End::Ended(Err(step.to_string())),
-            (_, ExitStatus::Code(0)) => End::Ended(Ok(())),
-            (_, ExitStatus::Code(code)) => End::Ended(Err(format!("exit code {code}"))),
-            (_, ExitStatus::Signal(signal)) => End::Ended(Err(format!("killed by signal {signal}"))),
+        Some(match read_status(self.link.kept(&kept)?).ok() {
+            Some(StepStatus::Failed(step)) if is_abandoned(&step) => End::Never,
+            step => End::Ended(result_of(step, status)),
         })
     }
 

@@ -49,10 +49,15 @@ pub fn last_end(path: &Path) -> (LastEnd, String) {
     }
 }
 
+/// The kernel's number of this boot (random(4)).
+pub fn boot_id() -> String {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    text.trim().to_owned()
+}
+
 /// Appends a line of this boot, to the disk.
 pub fn append(path: &Path, line: Line) -> io::Result<()> {
-    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let line = Line { boot: boot.trim().to_owned(), at: rfc3339(clock::wall()), ..line };
+    let line = Line { boot: boot_id(), at: rfc3339(clock::wall()), ..line };
     shorten(path)?;
     let mut file = OpenOptions::new().create(true).append(true).open(path)?;
     // Whatever the power has left of the line before ends here.

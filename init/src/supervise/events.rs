@@ -15,14 +15,12 @@ use berth_units::wire::event::{EVENTS_DIR, Event};
 use serde::{Deserialize, Serialize};
 
 use super::journal::Journal;
-use super::records::{self, UNITS_DIR};
+use super::records::{self, RUN_DIR, UNITS_DIR};
 use super::source::Set;
 use super::{Supervisor, clock};
 use crate::error;
 use crate::kmsg::Chain;
 
-/// The node's own record lies beside those of units and processes.
-const NODE_DIR: &str = "/run/berth";
 const NODE: &str = "node";
 /// Which numbers may have been given, where they last.
 const NUMBERS_DIR: &str = "/data/node";
@@ -65,7 +63,7 @@ impl Supervisor {
         }
         let news = news::of_node(self.node.as_ref(), &seen);
         let told = Told { record: &seen, events: self.number(None, news) };
-        if let Err(error) = records::write(Path::new(NODE_DIR), NODE, &told, false) {
+        if let Err(error) = records::write(Path::new(RUN_DIR), NODE, &told, false) {
             error!("{}; ignoring", Chain(&error));
         }
         self.journal.append(&told.events);
@@ -115,8 +113,7 @@ impl Supervisor {
 
     /// Goes on where the supervisor before us was: `events` are those that lie in the units' records.
     pub(super) fn catch_up_events(&mut self, mut events: Vec<Event>) {
-        if let Some(Told { record, events: told }) =
-            records::read::<Told<NodeSeen>>(Path::new(NODE_DIR), NODE)
+        if let Some(Told { record, events: told }) = records::read::<Told<NodeSeen>>(Path::new(RUN_DIR), NODE)
         {
             self.node = Some(record);
             events.extend(told);

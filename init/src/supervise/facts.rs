@@ -19,7 +19,9 @@ use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
 
+use super::boots::boot_id;
 use super::poll::{Interest, Source};
+use super::records::RUN_DIR;
 use super::{Supervisor, clock, records, supplies, watches};
 use crate::error;
 use crate::kmsg::Chain;
@@ -30,8 +32,6 @@ const RELEASED: u64 = 1_795_132_800;
 /// Later than the node lives: seconds since 1970.
 const NEVER: u64 = 1 << 33;
 
-/// Notes of this boot, in RAM.
-const RUN_DIR: &str = "/run/berth";
 /// What netd said last of the uplink: it does not say so again to the next supervisor.
 const UPLINK: &str = "uplink";
 /// Notes of the node that last.
@@ -196,14 +196,14 @@ impl Supervisor {
 
     /// The first boot notes itself on the data partition, so that it stays the first one for a later supervisor.
     fn is_first_boot(&self) -> bool {
-        let this = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let this = boot_id();
         let dir = Path::new(NODE_DIR);
         let noted = self.lasting.then(|| records::read::<String>(dir, FIRST_BOOT)).flatten();
         if let Some(first) = noted {
-            return first == this.trim();
+            return first == this;
         }
         if self.lasting
-            && let Err(error) = records::write(dir, FIRST_BOOT, &this.trim(), true)
+            && let Err(error) = records::write(dir, FIRST_BOOT, &this, true)
         {
             error!("{}; the next boot will count as the first, too", Chain(&error));
         }
@@ -232,13 +232,14 @@ impl Supervisor {
         }
         // First the watch, then the look: nothing falls between them.
         let file = |source: &given::Source| source.file().map(str::to_owned);
-        let files = sources(&self.set.declared).iter().filter_map(file).collect();
+        let sources = sources(&self.set.declared);
+        let files = sources.iter().filter_map(file).collect();
         self.path_watch.watch(&awaited, &files);
         let exists = |path: &&&String| Path::new(path).exists();
         let paths = awaited.union(&asked).filter(exists).map(|path| (*path).clone()).collect();
         let facts = &mut self.observed.facts;
         facts.paths = paths;
-        facts.supplies = supplies::look(&self.set.declared);
+        facts.supplies = supplies::look(sources);
         facts.online = !self.uplink.addresses.is_empty();
         self.refresh_clock();
     }

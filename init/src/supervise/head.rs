@@ -4,11 +4,12 @@
 //! overwritten: it is kept under another name for whoever can make something of it.
 
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use berth_units::revision::{Head, Meta, is_set_aside, set_aside};
 
+use super::records;
 use crate::session::store::numbers;
 
 /// Where revisions are.
@@ -52,14 +53,7 @@ fn read_bounded(path: &Path) -> io::Result<String> {
 /// Replaces the head; `durable`: also against a power cut.
 pub fn write(dir: &Path, head: &Head, durable: bool) -> io::Result<()> {
     let text = head.print().map_err(io::Error::other)?;
-    let temporary = dir.join(".head.tmp");
-    let mut file = fs::File::create(&temporary)?;
-    file.write_all(text.as_bytes())?;
-    if durable {
-        file.sync_all()?;
-    }
-    fs::rename(&temporary, dir.join(HEAD))?;
-    if durable { fs::File::open(dir)?.sync_all() } else { Ok(()) }
+    records::replace(&dir.join(".head.tmp"), &dir.join(HEAD), text.as_bytes(), durable)
 }
 
 /// Puts a head away that cannot be read: under which name.

@@ -12,6 +12,8 @@ use serde::de::DeserializeOwned;
 
 use crate::error;
 
+/// Records of the node as a whole.
+pub const RUN_DIR: &str = "/run/berth";
 /// Records of units.
 pub const UNITS_DIR: &str = "/run/berth/units";
 /// Records of our own processes.
@@ -34,17 +36,22 @@ pub fn write(dir: &Path, name: &str, value: &impl Serialize, durable: bool) -> R
 
 fn write_at(dir: &Path, path: &Path, value: &impl Serialize, durable: bool) -> std::io::Result<()> {
     fs::create_dir_all(dir)?;
-    let temporary = path.with_extension("tmp");
-    let mut file = fs::File::create(&temporary)?;
-    file.write_all(&serde_json::to_vec(value)?)?;
+    replace(&path.with_extension("tmp"), path, &serde_json::to_vec(value)?, durable)
+}
+
+/// Puts a file in the place of another one, whole or not at all; `temporary` is its name until then, in the same
+/// directory. `durable`: also against a power cut.
+pub fn replace(temporary: &Path, path: &Path, bytes: &[u8], durable: bool) -> std::io::Result<()> {
+    let mut file = fs::File::create(temporary)?;
+    file.write_all(bytes)?;
     if durable {
         file.sync_all()?;
     }
-    fs::rename(&temporary, path)?;
-    if durable {
-        fs::File::open(dir)?.sync_all()?;
+    fs::rename(temporary, path)?;
+    match path.parent().filter(|_| durable) {
+        Some(dir) => fs::File::open(dir)?.sync_all(),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// Reads one record; `None` when there is none, or none that can be read (which is said).

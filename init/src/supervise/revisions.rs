@@ -16,6 +16,7 @@ use berth_units::wire::control::{Applied, Then};
 
 use super::boots::{self, Line};
 use super::head::{self, Found, REVISIONS_DIR};
+use super::records::RUN_DIR;
 use super::source::{self, Set};
 use super::{Supervisor, clock, records, volumes};
 use crate::kmsg::Chain;
@@ -27,8 +28,6 @@ use crate::{error, notice};
 pub const OS: &str = env!("CARGO_PKG_VERSION");
 /// The record of boots.
 const BOOTS: &str = "/data/boots.log";
-/// Notes of this boot, in RAM.
-const RUN_DIR: &str = "/run/berth";
 /// Why the factory's runs after a head was lost.
 const LOST: &str = "which revision was good is not known: the factory's runs, and no volume is discarded";
 /// It was decided which revision this boot runs.

@@ -5,7 +5,7 @@
 //! when a unit starts. Whether there is another one is seen by what stat(2) says of its file, so no copy of a value
 //! and no hash of one is kept anywhere.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -15,9 +15,9 @@ use berth_runtime::resupply;
 use berth_runtime::spec::Supply;
 use berth_units::launch::{Launch, launch_with};
 use berth_units::plan::hash;
-use berth_units::spec::{Declared, SecretSource, Unit};
+use berth_units::spec::{SecretSource, Unit};
 use berth_units::supplies::{
-    FILE_MAX, Given, Laid, Source, check_given, files, inputs, outside, sources, versions, with_what_is_there,
+    FILE_MAX, Given, Laid, Source, check_given, files, inputs, outside, versions, with_what_is_there,
 };
 use berth_units::wire::control::{Fault, SECRET_MAX, SecretStatus};
 use berth_units::wire::image::ImageConfig;
@@ -39,9 +39,9 @@ const NEW: &str = ".new";
 const SECRETS_MAX: usize = 1024;
 
 /// A version of everything that somebody is given and that is there.
-pub(super) fn look(declared: &Declared) -> BTreeMap<Source, u64> {
+pub(super) fn look(sources: BTreeSet<Source>) -> BTreeMap<Source, u64> {
     let seen = |source: Source| version(&source).map(|version| (source, version));
-    sources(declared).into_iter().filter_map(seen).collect()
+    sources.into_iter().filter_map(seen).collect()
 }
 
 impl Supervisor {
@@ -77,11 +77,8 @@ impl Supervisor {
     /// The same, with the files that it is given.
     pub(super) fn supply(&self, unit: &Unit, config: &ImageConfig) -> Result<(Launch, Vec<Supply>), Error> {
         let given = self.given(unit)?;
-        let declared = &self.set.declared;
-        check_given(declared, unit, &given)?;
-        let launch = launch_with(unit, config, &outside(declared, unit, &given)?)?;
-        let files = files(declared, unit, &launch.env, &given)?;
-        Ok((launch, files.into_iter().map(supply).collect()))
+        check_given(&self.set.declared, unit, &given)?;
+        self.lay(unit, config, &given)
     }
 
     /// The same, of what is there.
@@ -91,10 +88,14 @@ impl Supervisor {
         config: &ImageConfig,
     ) -> Result<(Launch, Vec<Supply>), Error> {
         let given = self.given(unit)?;
+        let unit = with_what_is_there(&self.set.declared, unit, &given);
+        self.lay(&unit, config, &given)
+    }
+
+    fn lay(&self, unit: &Unit, config: &ImageConfig, given: &Given) -> Result<(Launch, Vec<Supply>), Error> {
         let declared = &self.set.declared;
-        let unit = with_what_is_there(declared, unit, &given);
-        let launch = launch_with(&unit, config, &outside(declared, &unit, &given)?)?;
-        let files = files(declared, &unit, &launch.env, &given)?;
+        let launch = launch_with(unit, config, &outside(declared, unit, given)?)?;
+        let files = files(declared, unit, &launch.env, given)?;
         Ok((launch, files.into_iter().map(supply).collect()))
     }
 
@@ -286,10 +287,7 @@ mod tests {
         keep(&dir, &key, &value("two")).unwrap();
         assert!(seen().is_some() && seen() != first);
         keep(&dir, &other, &value("x")).unwrap();
-        assert_eq!(
-            set_by_hand(&dir).into_iter().collect::<std::collections::BTreeSet<_>>(),
-            [key, other].into()
-        );
+        assert_eq!(set_by_hand(&dir).into_iter().collect::<BTreeSet<_>>(), [key, other].into());
         fs::write(&place, "").unwrap();
         assert_eq!(seen(), None, "it is being written");
         assert!(version(&Source::File(place.display().to_string())).is_some());

@@ -32,6 +32,16 @@ fn doing(seen: &Seen) -> Option<&Doing> {
 /// Status pipes of the tasks that this supervisor started: they tell why a program could not be executed.
 pub type TaskStatus = BTreeMap<Name, OwnedFd>;
 
+/// What the end of a process means for what it was to do; `step` is the one of its start that failed, if one did.
+pub(super) fn result_of(step: Option<StepStatus>, status: ExitStatus) -> Result<(), String> {
+    match (step, status) {
+        (Some(StepStatus::Failed(step)), _) => Err(step.to_string()),
+        (_, ExitStatus::Code(0)) => Ok(()),
+        (_, ExitStatus::Code(code)) => Err(format!("exit code {code}")),
+        (_, ExitStatus::Signal(signal)) => Err(format!("killed by signal {signal}")),
+    }
+}
+
 impl Supervisor {
     /// Begins a hook.
     pub(super) fn run_hook(&mut self, name: &Name, task: Task) {
@@ -145,14 +155,8 @@ impl Supervisor {
             Some(End::Never) => self.drop_task(&name),
             Some(End::Ended(result)) => self.hook_ended(&name, result),
             None => {
-                let step = self.task_status.remove(&name).map(read_status);
-                let result = match (step, status) {
-                    (Some(Ok(StepStatus::Failed(step))), _) => Err(step.to_string()),
-                    (_, ExitStatus::Code(0)) => Ok(()),
-                    (_, ExitStatus::Code(code)) => Err(format!("exit code {code}")),
-                    (_, ExitStatus::Signal(signal)) => Err(format!("killed by signal {signal}")),
-                };
-                self.hook_ended(&name, result);
+                let step = self.task_status.remove(&name).and_then(|status| read_status(status).ok());
+                self.hook_ended(&name, result_of(step, status));
             }
         }
         Some(())

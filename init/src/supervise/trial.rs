@@ -9,13 +9,12 @@ use berth_units::plan::View;
 use berth_units::revision::{Gate, Progress, Standing, Step, standing, trial_step};
 use berth_units::wire::control::{FailedStatus, TrialStatus};
 
+use super::records::RUN_DIR;
 use super::revisions::now_text;
 use super::{Supervisor, clock, records, volumes};
 use crate::kmsg::Chain;
 use crate::{error, notice};
 
-/// In RAM: how far it is in this boot.
-const RUN_DIR: &str = "/run/berth";
 const PROGRESS: &str = "trial";
 
 impl Supervisor {
