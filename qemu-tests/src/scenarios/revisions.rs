@@ -170,7 +170,9 @@ pub fn trials_go_on_over_power_cuts(lab: &mut Lab) -> Outcome {
     let now = node(&vm)?;
     ensure_eq!((now.revision, now.trial.map(|trial| trial.boots)), (1, Some(1)));
     wait_number(&mut vm, 1)?;
+    // It ends the trial, and says so before the units are changed back.
     vm.berth(&["rollback", "-q"], b"")?.ok()?;
+    wait_number(&mut vm, 0)?;
     cut_in_the_middle(&mut vm, lab.times(3, 60))?;
     vm.berth(&["reset", "--volumes"], b"")?.ok()?;
     vm.wait_for("the factory's units", SOON, |vm| Ok((node(vm)?.revision == 0).then_some(())))?;
